@@ -1,0 +1,96 @@
+"""The only room that reads the environment: every setting of every Tally process.
+
+Each field is `TALLY_<NAME>` in the environment. Where the environment is silent, the running local
+stack answers from `<home>/settings.json`, which `tally up` writes; an endpoint that neither names is
+an error and never a default, so that no command can reach a warehouse that nobody asked for.
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import (
+    BaseSettings,
+    JsonConfigSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from tally.errors import TallyError
+
+ActiveDayDefinition = Literal["all_actions", "daily_login"]
+
+STACK_SETTINGS = "settings.json"
+
+
+class Settings(BaseSettings):
+    """What a Tally process needs to know. Durations carry their unit in the name."""
+
+    model_config = SettingsConfigDict(env_prefix="TALLY_", extra="ignore", frozen=True)
+
+    home: Path = Field(Path(".tally"), description="Where the local stack keeps its state.")
+
+    clickhouse_url: str | None = Field(None, description="http(s)://host:port of the warehouse.")
+    clickhouse_user: str = "default"
+    clickhouse_password: SecretStr = SecretStr("")
+    kafka_bootstrap: str | None = Field(None, description="host:port[,host:port...]")
+    api_url: str | None = None
+    dagster_url: str | None = None
+
+    actions_topic: str = "user-actions"
+    dead_letter_topic: str = "user-actions.dlq"
+    updates_topic: str = "stats-updates"
+    topic_partitions: int = Field(12, ge=1)
+    ingest_group: str = "tally-ingest"
+    kafka_max_unread_bytes: int | None = Field(
+        None,
+        description="Producers of the command line wait while a partition holds more unread bytes "
+        "than this. The local stack sets it: its broker forgets what is over about 5 MiB.",
+    )
+
+    ingest_max_rows: int = Field(50_000, ge=1, description="Rows that close a batch.")
+    ingest_max_bytes: int = Field(32 * 2**20, ge=1, description="Message bytes that close a batch.")
+    ingest_linger_ms: int = Field(200, ge=0, description="The age that closes a batch.")
+    ingest_metrics_port: int | None = Field(None, description="Loopback port of /metrics.")
+
+    active_day_definition: ActiveDayDefinition = "all_actions"
+    api_host: str = "127.0.0.1"
+    api_port: int = Field(0, ge=0, le=65535, description="0 takes a free port.")
+    api_metrics_port: int | None = Field(None, description="Loopback port of /metrics.")
+    jwt_issuer: str = "tally-local"
+    jwt_audience: str = "tally"
+    jwks: str | None = Field(None, description="JWKS file or URL with the keys that sign tokens.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Explicit arguments, then the environment, then the stack that runs in `home`."""
+        given: dict[str, Any] = {**env_settings(), **init_settings()}
+        home = Path(given.get("home", ".tally"))
+        stack = JsonConfigSettingsSource(settings_cls, json_file=home / STACK_SETTINGS)
+        return init_settings, env_settings, stack
+
+    def endpoint(self, name: Literal["clickhouse_url", "kafka_bootstrap", "api_url"]) -> str:
+        """The named endpoint.
+
+        Raises `TallyError` where neither the environment nor the stack in `home` names it.
+        """
+        value: str | None = getattr(self, name)
+        if value is None:
+            raise TallyError(
+                f"No {name} is known: TALLY_{name.upper()} is not set and no stack runs in "
+                f"{self.home}.",
+                hint=f"Start one with `tally up --home {self.home}`, or set TALLY_{name.upper()}.",
+            )
+        return value
+
+
+def load_settings(home: Path | None = None) -> Settings:
+    """Read the settings once, for the stack in `home` where one is given."""
+    return Settings() if home is None else Settings(home=home)

@@ -1,0 +1,42 @@
+"""The one way into ClickHouse: clients with the session settings that keep numbers exact."""
+
+from urllib.parse import urlsplit
+
+import clickhouse_connect
+from clickhouse_connect.driver import AsyncClient, Client
+
+from tally.settings import Settings
+
+RAW = "raw"
+MARTS = "marts"
+ANALYTICS = "analytics"
+
+# Every session is in UTC (metrics.md: a day is the UTC date of `occurred_at`, never the session's),
+# and an unmatched left join yields NULL, not a type default that would read as a real zero.
+SESSION_SETTINGS = {"session_timezone": "UTC", "join_use_nulls": 1}
+
+
+def _arguments(settings: Settings, database: str) -> dict[str, object]:
+    url = urlsplit(settings.endpoint("clickhouse_url"))
+    return {
+        "interface": url.scheme,
+        "host": url.hostname,
+        "port": url.port or (8443 if url.scheme == "https" else 8123),
+        "username": settings.clickhouse_user,
+        "password": settings.clickhouse_password.get_secret_value(),
+        "database": database,
+        "settings": dict(SESSION_SETTINGS),
+        # The sync client's own session fails under concurrent use.
+        "autogenerate_session_id": False,
+        "tz_mode": "aware",
+    }
+
+
+def connect(settings: Settings, database: str = "default") -> Client:
+    """A synchronous client; safe for concurrent use because it keeps no server session."""
+    return clickhouse_connect.get_client(**_arguments(settings, database))  # type: ignore[arg-type]
+
+
+async def connect_async(settings: Settings, database: str = "default") -> AsyncClient:
+    """An asynchronous client."""
+    return await clickhouse_connect.get_async_client(**_arguments(settings, database))  # type: ignore[arg-type]
