@@ -1,0 +1,104 @@
+"""The application factory: what is made at the start, in which order, and closed in reverse."""
+
+import logging
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from datetime import UTC, datetime
+
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, start_http_server
+
+from serving_api.health.endpoints import router as health_router
+from serving_api.health.repository import HealthRepository
+from serving_api.openapi import describe
+from serving_api.problems import add_problem_handlers
+from serving_api.security.keys import KeySet
+from serving_api.security.tokens import TokenVerifier
+from serving_api.state import AppState, Clock, LifespanState
+from serving_api.stats.endpoints import router as stats_router
+from serving_api.stats.repository import StatsMetrics, StatsRepository
+from serving_api.telemetry import RequestEnvelope, RequestMetrics
+from serving_api.warehouse import Warehouse
+from tally.errors import TallyError
+from tally.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+def utc_now() -> datetime:
+    """The clock of production."""
+    return datetime.now(UTC)
+
+
+def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
+    """The API of `settings`; `clock` says what "today" is.
+
+    Entering its lifespan raises `TallyError` where the settings name no warehouse or no keys. It
+    does not need the warehouse to be there: until it is, answers are 503.
+    """
+    registry = CollectorRegistry()
+    stats_metrics = StatsMetrics(registry)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncGenerator[LifespanState]:
+        settings.endpoint("clickhouse_url")
+        async with AsyncExitStack() as stack:
+            keys = KeySet(jwks_source(settings))
+            stack.push_async_callback(keys.aclose)
+            await keys.refresh()
+            warehouse = Warehouse(settings)
+            stack.push_async_callback(warehouse.aclose)
+            stats = StatsRepository(warehouse, stats_metrics)
+            stack.push_async_callback(stats.aclose)
+            if settings.api_metrics_port is not None:
+                stack.enter_context(_metrics_server(settings.api_metrics_port, registry))
+            yield {
+                "tally": AppState(
+                    settings=settings,
+                    clock=clock,
+                    keys=keys,
+                    verifier=TokenVerifier(keys, settings.jwt_issuer, settings.jwt_audience),
+                    stats=stats,
+                    health=HealthRepository(warehouse),
+                )
+            }
+
+    app = FastAPI(
+        title="Tally",
+        version="1",
+        lifespan=lifespan,
+        # The bundled pages load their scripts from a CDN, which not every network reaches.
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.include_router(health_router)
+    app.include_router(stats_router)
+    add_problem_handlers(app)
+    app.add_middleware(RequestEnvelope, metrics=RequestMetrics(registry))
+    describe(app)
+    return app
+
+
+def jwks_source(settings: Settings) -> str:
+    """Where the verification keys are. Raises `TallyError` where the settings do not say."""
+    if settings.jwks is None:
+        raise TallyError(
+            "No keys are known to verify tokens with: TALLY_JWKS is not set.",
+            hint="Set it to the JWKS file or URL of your identity provider; `tally up` makes one.",
+        )
+    return settings.jwks
+
+
+@contextmanager
+def _metrics_server(port: int, registry: CollectorRegistry) -> Iterator[None]:
+    """Serve `/metrics` on loopback only, away from the port that players reach."""
+    ProcessCollector(registry=registry)
+    GCCollector(registry=registry)
+    server, thread = start_http_server(port, addr="127.0.0.1", registry=registry)
+    logger.info("metrics on http://127.0.0.1:%d/metrics", server.server_port)
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,50 @@
+"""`tally serve`: the API as a process."""
+
+import logging
+import socket
+
+import click
+import uvicorn
+
+from serving_api.app import create_app, jwks_source
+from tally.cli import with_settings
+from tally.errors import TallyError
+from tally.settings import Settings
+
+
+@click.command()
+@with_settings
+def serve(settings: Settings) -> None:
+    """Serve the API until it is told to stop (SIGTERM, Ctrl-C)."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    settings.endpoint("clickhouse_url")
+    jwks_source(settings)
+    listener = _listen(settings.api_host, settings.api_port)
+    host, port = listener.getsockname()[:2]
+    click.echo(f"Serving on http://{host}:{port}", err=True)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_app(settings),
+            log_config=None,
+            # Requests are counted by route; a line for each would cost more than the metrics tell.
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=10,
+        )
+    )
+    server.run(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise TallyError(
+            f"Cannot listen on {host}:{port}: {error.strerror}.",
+            hint="Another process may have the port; TALLY_API_PORT=0 takes a free one.",
+        ) from error
+    return listener

@@ -1,0 +1,52 @@
+"""The OpenAPI document; `python -m serving_api.openapi` writes the committed copy."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+
+from serving_api.problems import ProblemDetails
+
+COMMITTED = Path(__file__).with_name("openapi.json")
+
+_DESCRIPTION = """
+Exact, provable player analytics. Every day is a **UTC** calendar date, every count is exact, every
+amount is an integer in minor units, and every answer names the active-day definition it used.
+Errors are `application/problem+json` (RFC 9457) with a stable `type` and a `request_id`.
+"""
+
+
+def describe(app: FastAPI) -> None:
+    """Complete the generated document with what FastAPI does not know: the shape of errors."""
+    generate = app.openapi
+    app.description = _DESCRIPTION.strip()
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = generate()
+            schemas = document.setdefault("components", {}).setdefault("schemas", {})
+            schemas["Problem"] = ProblemDetails.model_json_schema(
+                ref_template="#/components/schemas/{model}"
+            )
+            schemas.update(schemas["Problem"].pop("$defs", {}))
+        return app.openapi_schema or {}
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def render(app: FastAPI) -> str:
+    """The document as it is committed."""
+    return json.dumps(app.openapi(), indent=2, ensure_ascii=False) + "\n"
+
+
+def main() -> None:
+    """Write the committed copy."""
+    from serving_api.app import create_app
+    from tally.settings import Settings
+
+    COMMITTED.write_text(render(create_app(Settings())), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

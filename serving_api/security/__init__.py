@@ -1,0 +1,1 @@
+"""Who may call: keys, tokens and the dependencies that ask for them."""

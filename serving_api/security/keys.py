@@ -1,0 +1,134 @@
+"""The public keys that tokens may be signed with, from a JWKS file or URL, kept current.
+
+Keys are pinned to one algorithm each, revoked keys leave with the next refresh, and an unknown
+`kid` asks the source once, however many requests bring it.
+"""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import jwt
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+from tally.errors import TallyError
+
+logger = logging.getLogger(__name__)
+
+REFRESH_SECONDS = 300.0
+COOL_DOWN_SECONDS = 10.0
+
+# A key verifies with exactly one algorithm, whatever a token's header says.
+_ALGORITHMS = {("OKP", "Ed25519"): "EdDSA", ("RSA", None): "RS256"}
+_MIN_RSA_BITS = 2048
+
+
+class KeySet:
+    """The verification keys by `kid`.
+
+    `refresh` is called once at the start; afterwards `find` refreshes by itself: every
+    `REFRESH_SECONDS`, and for a `kid` it does not know at most once in `COOL_DOWN_SECONDS`. While
+    the source cannot be read the last keys stay in use.
+    """
+
+    def __init__(self, source: str, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._source = source
+        self._monotonic = monotonic
+        self._keys: dict[str, jwt.PyJWK] = {}
+        self._asked_at = float("-inf")
+        self._refreshing: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    async def find(self, kid: str) -> jwt.PyJWK | None:
+        """The key named `kid`, or None."""
+        age = self._monotonic() - self._asked_at
+        if age > REFRESH_SECONDS or (kid not in self._keys and age > COOL_DOWN_SECONDS):
+            await self.refresh()
+        return self._keys.get(kid)
+
+    async def refresh(self) -> None:
+        """Read the source again; concurrent callers wait for one read."""
+        if self._refreshing is None:
+            self._refreshing = asyncio.create_task(self._refresh())
+            self._refreshing.add_done_callback(lambda _: setattr(self, "_refreshing", None))
+        await asyncio.shield(self._refreshing)
+
+    async def _refresh(self) -> None:
+        self._asked_at = self._monotonic()
+        try:
+            self._keys = parse_jwks(await _read(self._source))
+        except (OSError, httpx.HTTPError, ValueError, TallyError) as error:
+            logger.error(
+                "cannot read the JWKS at %s, keeping %d keys: %s", self._source, len(self), error
+            )
+
+    async def aclose(self) -> None:
+        """Stop a refresh that is under way."""
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+            await asyncio.gather(self._refreshing, return_exceptions=True)
+
+
+def parse_jwks(document: Mapping[str, Any]) -> dict[str, jwt.PyJWK]:
+    """The usable keys of a JWKS document by `kid`.
+
+    A key that has no `kid`, is not for signatures, is not of a supported type, is too short or
+    names another algorithm than its type's is left out with a log line. Raises `ValueError` for
+    what is not a JWKS.
+    """
+    entries = document.get("keys") if isinstance(document, Mapping) else None
+    if not isinstance(entries, list):
+        raise ValueError("not a JWKS: it has no list `keys`")
+    keys: dict[str, jwt.PyJWK] = {}
+    for entry in entries:
+        try:
+            key = _parse_key(entry)
+        except (ValueError, jwt.PyJWTError) as error:
+            logger.warning("a key of the JWKS is left out: %s", error)
+            continue
+        if key.key_id in keys:
+            raise ValueError(f"the JWKS names two keys {key.key_id!r}")
+        assert key.key_id is not None
+        keys[key.key_id] = key
+    return keys
+
+
+def _parse_key(entry: object) -> jwt.PyJWK:
+    if not isinstance(entry, dict):
+        raise ValueError("it is not an object")
+    kid = entry.get("kid")
+    if not isinstance(kid, str) or not kid:
+        raise ValueError("it has no kid")
+    algorithm = _ALGORITHMS.get((str(entry.get("kty")), entry.get("crv")))
+    if algorithm is None or entry.get("alg", algorithm) != algorithm:
+        raise ValueError(f"{kid!r} is neither an Ed25519 key for EdDSA nor an RSA key for RS256")
+    if entry.get("use", "sig") != "sig":
+        raise ValueError(f"{kid!r} is not for signatures")
+    # Only the public half is kept in memory, even where the file holds the private one.
+    key = jwt.PyJWK({name: entry[name] for name in entry if name not in _PRIVATE}, algorithm)
+    if isinstance(key.key, RSAPublicKey) and key.key.key_size < _MIN_RSA_BITS:
+        raise ValueError(f"{kid!r} has fewer than {_MIN_RSA_BITS} bits")
+    return key
+
+
+_PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth"})
+
+
+async def _read(source: str) -> Any:
+    url = urlsplit(source)
+    if url.scheme not in ("http", "https"):
+        return json.loads(await asyncio.to_thread(Path(source).read_bytes))
+    if url.scheme == "http" and url.hostname not in ("127.0.0.1", "::1", "localhost"):
+        raise TallyError(f"{source} would take signing keys over plain http.", hint="Use https.")
+    async with httpx.AsyncClient(timeout=5, follow_redirects=False) as client:
+        response = await client.get(source)
+        response.raise_for_status()
+        return response.json()

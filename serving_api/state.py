@@ -1,0 +1,40 @@
+"""What the application holds while it runs: made once at the start, reached by every endpoint."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypedDict
+
+from fastapi import Request
+
+from serving_api.health.repository import HealthRepository
+from serving_api.security.keys import KeySet
+from serving_api.security.tokens import TokenVerifier
+from serving_api.stats.repository import StatsRepository
+from tally.settings import Settings
+
+Clock = Callable[[], datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class AppState:
+    """The application's long-lived parts."""
+
+    settings: Settings
+    clock: Clock
+    keys: KeySet
+    verifier: TokenVerifier
+    stats: StatsRepository
+    health: HealthRepository
+
+
+class LifespanState(TypedDict):
+    """What Starlette copies into every request's scope."""
+
+    tally: AppState
+
+
+def state_of(request: Request) -> AppState:
+    """The application state of a request."""
+    state: AppState = request.state.tally
+    return state

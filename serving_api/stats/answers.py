@@ -1,0 +1,89 @@
+"""From a warehouse row to the answer: pure, so that the rules can be tested without a server."""
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+from serving_api.stats.repository import Reading
+from serving_api.stats.schemas import (
+    METRIC_DEFINITIONS,
+    GameStats,
+    StatsMeta,
+    StatsQuery,
+    UserStats,
+    Window,
+    Windows,
+)
+from tally.definitions import definition_hash
+from tally.settings import ActiveDayDefinition
+
+_NO_EVENTS: Mapping[str, Any] = {
+    "total_games_played": 0,
+    "last_30d_active_days": 0,
+    "lifetime_active_days": 0,
+    "last_7d_active_days": 0,
+    "last_90d_active_days": 0,
+    "current_streak_days": 0,
+    "total_wins": 0,
+    "total_losses": 0,
+    "total_draws": 0,
+    "total_no_outcome": 0,
+    "bet_amount": 0,
+    "payout_amount": 0,
+    "first_active_date": None,
+    "last_active_date": None,
+    "by_game": (),
+}
+
+
+def build_answer(
+    user_id: int,
+    reading: Reading,
+    query: StatsQuery,
+    as_of: date,
+    definition: ActiveDayDefinition,
+) -> UserStats:
+    """The answer to `query`.
+
+    Raises pydantic's `ValidationError` where the warehouse's numbers contradict each other: no
+    answer is better than a wrong one.
+    """
+    row = _NO_EVENTS if reading.row is None else reading.row
+    parts: dict[str, Any] = {}
+    if query.includes("by_game"):
+        parts["by_game"] = [GameStats.model_validate(game) for game in row["by_game"]]
+    if query.includes("definitions"):
+        parts["definitions"] = METRIC_DEFINITIONS
+    return UserStats(
+        user_id=user_id,
+        **{name: row[name] for name in _NO_EVENTS if name != "by_game"},
+        win_rate=win_rate(row["total_wins"], row["total_losses"]),
+        **parts,
+        meta=StatsMeta(
+            status="fresh",
+            timezone="UTC",
+            as_of=as_of,
+            active_day_definition=definition,
+            definition_hash=definition_hash(),
+            watermark=reading.freshness.watermark,
+            lag_seconds=reading.freshness.lag_seconds,
+            materialized_at=reading.freshness.materialized_at,
+            windows=Windows(
+                last_7d=window(as_of, 7), last_30d=window(as_of, 30), last_90d=window(as_of, 90)
+            ),
+        ),
+    )
+
+
+def win_rate(wins: int, losses: int) -> float | None:
+    """wins / (wins + losses), rounded half up to 4 digits in integers: no tie hangs on a float."""
+    decided = wins + losses
+    if decided == 0:
+        return None
+    return (20_000 * wins + decided) // (2 * decided) / 10_000
+
+
+def window(as_of: date, days: int) -> Window:
+    """The closed interval of `days` dates ending with `as_of`, cut at the first date there is."""
+    first = max(as_of.toordinal() - (days - 1), date.min.toordinal())
+    return Window(from_=date.fromordinal(first), to=as_of)
