@@ -1,1 +1,1 @@
-"""TODO"""
+"""Dagster: the schedule of materializations and checks, and the graph that a data engineer opens."""

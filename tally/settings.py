@@ -61,6 +61,10 @@ class Settings(BaseSettings):
     jwt_audience: str = "tally"
     jwks: str | None = Field(None, description="JWKS file or URL with the keys that sign tokens.")
 
+    real_data: Path = Field(
+        Path("../shared/data"), description="The folder of bustabit.csv, the real rounds."
+    )
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -89,6 +93,17 @@ class Settings(BaseSettings):
                 hint=f"Start one with `tally up --home {self.home}`, or set TALLY_{name.upper()}.",
             )
         return value
+
+    def warehouse_environment(self) -> dict[str, str]:
+        """The variables that dbt's profile reads, for a process or a shell outside of Tally.
+
+        Raises `TallyError` where no warehouse is known.
+        """
+        return {
+            "TALLY_CLICKHOUSE_URL": self.endpoint("clickhouse_url"),
+            "TALLY_CLICKHOUSE_USER": self.clickhouse_user,
+            "TALLY_CLICKHOUSE_PASSWORD": self.clickhouse_password.get_secret_value(),
+        }
 
 
 def load_settings(home: Path | None = None) -> Settings:

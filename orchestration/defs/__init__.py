@@ -1,1 +1,1 @@
-"""TODO"""
+"""What Dagster sees, a module a subject."""

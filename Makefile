@@ -1,0 +1,63 @@
+# Everything a person does with Tally. `make demo` and `make test` set up what they need by themselves.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SETUP := $(VENV)/.setup-complete
+
+.PHONY: help setup demo test check lint types imports sql lock clean
+
+help: ## show this help
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(SETUP) ## build .venv from the hash-locked requirements (uv where it is, pip where it is not)
+
+$(SETUP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' \
+		|| { echo "Tally needs Python 3.11 or 3.12; 'make PYTHON=python3.11 $(MAKECMDGOALS)' picks one."; exit 1; }
+	@if command -v uv > /dev/null; then \
+		echo "==> building $(VENV) with uv"; \
+		uv venv --quiet --allow-existing --python $(PYTHON) $(VENV) \
+		&& uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock \
+		&& uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .; \
+	else \
+		echo "==> building $(VENV) with pip (a few minutes the first time)"; \
+		$(PYTHON) -m venv $(VENV) \
+		&& $(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock \
+		&& $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .; \
+	fi
+	@touch $@
+
+demo: $(SETUP) ## bring the stack up, replay real rounds, materialize, verify; DEMO_EXIT=1 ends there
+	@$(BIN)/python -m tally.local.demo $(if $(DEMO_EXIT),--exit)
+
+test: $(SETUP) check ## all checks and all tests
+	@echo "==> tests"
+	@$(BIN)/python -m pytest
+
+check: lint types imports sql ## ruff, mypy, import-linter, sqlfluff
+
+lint: $(SETUP)
+	@echo "==> ruff"
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(SETUP)
+	@echo "==> mypy --strict"
+	@$(BIN)/mypy
+
+imports: $(SETUP)
+	@echo "==> import-linter"
+	@$(BIN)/lint-imports --no-cache
+
+sql: $(SETUP)
+	@echo "==> sqlfluff"
+	@$(BIN)/sqlfluff lint --nocolor --disable-progress-bar dbt_project/models dbt_project/tests
+
+lock: ## write requirements.lock anew from pyproject.toml (needs uv)
+	uv pip compile --python 3.11 --extra dev --generate-hashes --no-emit-index-url --no-header \
+		--output-file requirements.lock pyproject.toml
+
+clean: ## remove the environment and the default stack's state
+	rm -rf $(VENV) .tally dbt_project/target

@@ -1,0 +1,144 @@
+{#-
+    Which arrivals each touched-days model has seen, and which a run of it takes.
+
+    A window is, for one model and one run, the half-open range (from_offset, to_offset] of each stream.
+    It is opened before the model reads and closed after its rows are in place, so a run that dies half
+    way leaves the watermark where it was and the next run takes the same arrivals again. The ledger is
+    written after its batch is readable, so nothing at or below to_offset can still appear.
+-#}
+{% macro materialization_windows() -%}
+    marts.materialization_windows
+{%- endmacro %}
+
+
+{% macro create_materialization_windows() %}
+    {% if execute and flags.WHICH in ('run', 'build', 'test', 'docs', 'show') %}
+        {% do run_query('create database if not exists marts') %}
+        {% do run_query(
+            "create table if not exists " ~ materialization_windows() ~ " ("
+            ~ "model LowCardinality(String), run_id String, version UInt64, "
+            ~ "stream LowCardinality(String), from_offset Int64, to_offset Int64, "
+            ~ "state Enum8('opened' = 1, 'closed' = 2), "
+            ~ "recorded_at DateTime64(3, 'UTC') default now64(3, 'UTC')"
+            ~ ") engine = MergeTree order by (model, version)"
+        ) %}
+    {% endif %}
+{% endmacro %}
+
+
+{#- The streams and offsets up to which a model is materialized: its latest closed window. -#}
+{% macro watermark(model_name) -%}
+    select
+        stream,
+        to_offset
+    from {{ materialization_windows() }}
+    where model = '{{ model_name }}' and state = 'closed' and version = (
+        select max(version)
+        from {{ materialization_windows() }}
+        where model = '{{ model_name }}' and state = 'closed'
+    )
+{%- endmacro %}
+
+
+{% macro open_window() %}
+    {% set source_ledger = source('raw', 'ingest_ledger') %}
+    insert into {{ materialization_windows() }}
+        (model, run_id, version, stream, from_offset, to_offset, state)
+    with
+    ledger as (
+        select
+            stream,
+            toInt64(max(last_offset)) as to_offset
+        from {{ source_ledger }}
+        group by stream
+    ),
+    seen as (
+        {{ watermark(this.identifier) }}{% if not is_incremental() %} and 1 = 0{% endif %}
+    )
+    select
+        '{{ this.identifier }}',
+        '{{ invocation_id }}',
+        toUnixTimestamp64Micro(now64(6)),
+        stream,
+        max(seen_offset),
+        max(ledger_offset),
+        'opened'
+    from (
+        select stream, toInt64(-1) as seen_offset, to_offset as ledger_offset from ledger
+        union all
+        select stream, to_offset, to_offset from seen
+    )
+    group by stream
+{% endmacro %}
+
+
+{% macro close_window() %}
+    insert into {{ materialization_windows() }}
+        (model, run_id, version, stream, from_offset, to_offset, state)
+    select model, run_id, version, stream, from_offset, to_offset, 'closed'
+    from {{ materialization_windows() }}
+    where {{ is_current_window() }}
+{% endmacro %}
+
+
+{% macro is_current_window() -%}
+    model = '{{ this.identifier }}' and run_id = '{{ invocation_id }}' and state = 'opened'
+{%- endmacro %}
+
+
+{#- The version of the rows that this run appends: the server's time when its window was opened. A later
+    run has read at least as much, so the highest version of a row is always the best informed. -#}
+{% macro window_version() -%}
+    (select max(version) from {{ materialization_windows() }} where {{ is_current_window() }})
+{%- endmacro %}
+
+
+{#- The arrivals that this run takes: user_id, occurred_date, round_id. -#}
+{% macro arrivals_in_window() -%}
+    select
+        arrivals.user_id,
+        arrivals.occurred_date,
+        arrivals.round_id
+    from {{ source('raw', 'arrivals') }} as arrivals
+    inner join (
+        select stream, from_offset, to_offset
+        from {{ materialization_windows() }}
+        where {{ is_current_window() }} and to_offset > from_offset
+    ) as taken on arrivals.stream = taken.stream
+    where arrivals.offset > taken.from_offset and arrivals.offset <= taken.to_offset
+{%- endmacro %}
+
+
+{#- The arrivals (of the asked users) that at least one of the models has not seen. -#}
+{% macro arrivals_past_watermarks(model_names, user_ids=none) -%}
+    select
+        user_id,
+        occurred_date,
+        round_id
+    from {{ source('raw', 'arrivals') }}
+    where
+        {% if user_ids %}user_id in {{ user_ids }} and{% endif %}
+        toInt64(offset) > transform(
+            toString(stream),
+            (select arrayPushBack(groupArray(toString(stream)), '') from ({{ least_watermark(model_names) }})),
+            (select arrayPushBack(groupArray(to_offset), toInt64(-1)) from ({{ least_watermark(model_names) }})),
+            toInt64(-1)
+        )
+{%- endmacro %}
+
+
+{#- Per stream the least offset that all the models have seen; a stream that one has not seen is absent. -#}
+{% macro least_watermark(model_names) -%}
+    select
+        stream,
+        min(to_offset) as to_offset
+    from (
+        {% for name in model_names %}
+            {{ watermark(name) }}
+            {% if not loop.last %}union all{% endif %}
+        {% endfor %}
+    )
+    group by stream
+    having count() = {{ model_names | length }}
+    order by stream
+{%- endmacro %}

@@ -1,0 +1,125 @@
+{#-
+    The definitions of what one user did on one UTC day. The marts and the live relation are both made
+    of these macros, so a number cannot depend on which of the two a day was read from.
+
+    `touched` names a CTE (user_id, date) that limits the work; without it, all of raw is read.
+    Duplicates of an event change nothing here: every aggregate is over distinct events or takes a
+    maximum.
+-#}
+
+
+{#- The user-days that arrivals touch: their own, and every day of the rounds they belong to, because a
+    later void takes a round out of the day on which it was settled. `arrived`: a CTE of arrivals. -#}
+{% macro touched_days(arrived) -%}
+    select
+        user_id,
+        occurred_date as date
+    from {{ arrived }}
+    union distinct
+    select
+        user_id,
+        {{ utc_date('occurred_at') }} as date
+    from {{ source('raw', 'round_events') }}
+    where
+        user_id in (select user_id from {{ arrived }})
+        and (user_id, round_id) in (
+            select
+                user_id,
+                round_id
+            from {{ arrived }}
+            where round_id != ''
+        )
+{%- endmacro %}
+
+
+{#- Restricts raw events to the touched days. The bounds let ClickHouse skip whole months. -#}
+{% macro is_on_touched_day(touched) -%}
+    user_id in (select user_id from {{ touched }})
+    and occurred_at >= (select toDateTime64(min(date), 3, 'UTC') from {{ touched }})
+    and occurred_at < (select toDateTime64(max(date) + 1, 3, 'UTC') from {{ touched }})
+    and (user_id, {{ utc_date('occurred_at') }}) in (select user_id, date from {{ touched }})
+{%- endmacro %}
+
+
+{#- user_id, date, is_active (all_actions), has_daily_login, events. -#}
+{% macro activity_by_day(touched=none) -%}
+    select
+        user_id,
+        {{ utc_date('occurred_at') }} as date,
+        max(initiator = 'user') as is_active,
+        max(action_type = 'DAILY_LOGIN') as has_daily_login,
+        uniqExact(event_id) as events
+    from {{ source('raw', 'events') }}
+    {% if touched %}where {{ is_on_touched_day(touched) }}{% endif %}
+    group by user_id, date
+{%- endmacro %}
+
+
+{#- One row per round: its state is that of its latest event (occurred_at, then event_id as text);
+    stakes, results and game are those of its latest settled event. -#}
+{% macro rounds(touched=none) -%}
+    select
+        user_id,
+        round_id,
+        argMax(round_state, (occurred_at, toString(event_id))) as state,
+        argMaxIf(
+            (occurred_at, game_type, bet, payout, is_demo),
+            (occurred_at, toString(event_id)),
+            round_state = 'settled'
+        ) as settled,
+        groupUniqArray(({{ utc_date('occurred_at') }}, game_type)) as seen_on
+    from {{ source('raw', 'round_events') }}
+    {% if touched %}
+        where
+            user_id in (select user_id from {{ touched }})
+            and (user_id, round_id) in (
+                select
+                    user_id,
+                    round_id
+                from {{ source('raw', 'events') }}
+                where round_id != '' and {{ is_on_touched_day(touched) }}
+            )
+    {% endif %}
+    group by user_id, round_id
+{%- endmacro %}
+
+
+{#- How a settled round ended. A free bet (bet = 0) that pays nothing is a loss, not a draw. -#}
+{% macro outcome(game_type, bet, payout) -%}
+    multiIf(
+        {{ game_type }} = 'gacha', 'none',
+        {{ payout }} > {{ bet }}, 'win',
+        {{ payout }} < {{ bet }} or {{ bet }} = 0, 'loss',
+        'draw'
+    )
+{%- endmacro %}
+
+
+{#- user_id, date, game_type and the game metrics, a row for each day and game on which a round had any
+    event: a round counts on the day of its settled event, and a row that it left says 0. -#}
+{% macro games_by_day(touched=none) -%}
+    select
+        user_id,
+        seen.1 as date,
+        toString(seen.2) as game_type,
+        countIf(is_counted) as played,
+        countIf(is_counted and outcome = 'win') as wins,
+        countIf(is_counted and outcome = 'loss') as losses,
+        countIf(is_counted and outcome = 'draw') as draws,
+        countIf(is_counted and outcome = 'none') as no_outcome,
+        sumIf(settled.3, is_counted) as bet_amount,
+        sumIf(settled.4, is_counted) as payout_amount
+    from (
+        select
+            user_id,
+            settled,
+            {{ outcome('settled.2', 'settled.3', 'settled.4') }} as outcome,
+            arrayJoin(seen_on) as seen,
+            state = 'settled'
+            and not settled.5
+            and seen = ({{ utc_date('settled.1') }}, settled.2) as is_counted
+        from ({{ rounds(touched) }})
+    )
+    {% if touched %}where (user_id, date) in (select user_id, date from {{ touched }}){% endif %}
+    group by user_id, date, game_type
+{%- endmacro %}

@@ -1,0 +1,59 @@
+{{
+    config(
+        materialized='incremental',
+        incremental_strategy='append',
+        engine='ReplacingMergeTree(version)',
+        order_by='(user_id, date)',
+        pre_hook='{{ open_window() }}',
+        post_hook='{{ close_window() }}',
+    )
+}}
+
+-- depends_on: {{ source('raw', 'arrivals') }}
+-- depends_on: {{ source('raw', 'events') }}
+-- depends_on: {{ source('raw', 'ingest_ledger') }}
+with
+{% if is_incremental() %}
+arrived as (
+    {{ arrivals_in_window() }}
+),
+
+touched as (
+    {{ touched_days('arrived') }}
+),
+{% endif %}
+
+activity as (
+    {{ activity_by_day('touched' if is_incremental() else none) }}
+),
+
+games as (
+    {{ games_by_day('touched' if is_incremental() else none) }}
+),
+
+games_of_all_types as (
+    select
+        user_id,
+        date,
+        {{ game_sums() }}
+    from games
+    group by user_id, date
+)
+
+select
+    activity.user_id as user_id,
+    activity.date as date,
+    activity.is_active = 1 as is_active,
+    activity.has_daily_login = 1 as has_daily_login,
+    activity.events as events,
+    toUInt64(ifNull(games.played, 0)) as played,
+    toUInt64(ifNull(games.wins, 0)) as wins,
+    toUInt64(ifNull(games.losses, 0)) as losses,
+    toUInt64(ifNull(games.draws, 0)) as draws,
+    toUInt64(ifNull(games.no_outcome, 0)) as no_outcome,
+    toInt64(ifNull(games.bet_amount, 0)) as bet_amount,
+    toInt64(ifNull(games.payout_amount, 0)) as payout_amount,
+    toUInt64({{ window_version() }}) as version
+from activity
+left join games_of_all_types as games
+    on activity.user_id = games.user_id and activity.date = games.date

@@ -1,0 +1,57 @@
+"""The commands of orchestration: `tally prepare` and `tally materialize`."""
+
+import os
+
+import click
+
+from tally.cli import with_settings
+from tally.errors import TallyError
+from tally.settings import Settings
+
+
+@click.command()
+@with_settings
+def prepare(settings: Settings) -> None:
+    """Parse the dbt project and create its relations in the warehouse."""
+    from orchestration.lib.dbt import artifacts, prepare_manifest, run_dbt
+
+    if prepare_manifest():
+        click.echo("dbt project parsed")
+    run_dbt(["run"], settings.warehouse_environment(), artifacts(settings, "prepare"))
+    click.echo("dbt relations are in place")
+
+
+@click.command()
+@click.option("--full-refresh", is_flag=True, help="Build every mart anew from all of raw.")
+@with_settings
+def materialize(settings: Settings, full_refresh: bool) -> None:
+    """Run the materialization job in this process and wait for it."""
+    os.environ["TALLY_HOME"] = str(settings.home.absolute())
+    from dagster import DagsterInstance
+
+    from orchestration.lib.dbt import prepare_manifest
+
+    prepare_manifest()
+    from orchestration.definitions import defs
+
+    dagster_home = settings.home.absolute() / "dagster"
+    instance = (
+        DagsterInstance.from_config(str(dagster_home))
+        if (dagster_home / "dagster.yaml").is_file()
+        else DagsterInstance.ephemeral()
+    )
+    with instance:
+        job = defs.resolve_job_def("rebuild" if full_refresh else "materialize")
+        result = job.execute_in_process(instance=instance, raise_on_error=False)
+    failed_checks = [
+        evaluation.check_name
+        for evaluation in result.get_asset_check_evaluations()
+        if not evaluation.passed
+    ]
+    if not result.success or failed_checks:
+        raise TallyError(
+            "The materialization failed"
+            + (f" these checks: {', '.join(failed_checks)}." if failed_checks else "."),
+            hint=f"Run {result.run_id} is in the Dagster UI ({settings.dagster_url}).",
+        )
+    click.echo(f"materialized: {len(result.get_asset_materialization_events())} assets")

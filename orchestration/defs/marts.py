@@ -1,0 +1,61 @@
+"""The dbt models as assets, their tests as asset checks, and the jobs that run them."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import DagsterDbtTranslator, DbtCliResource, dbt_assets
+
+from orchestration.lib.dbt import MANIFEST, artifacts, project
+from orchestration.lib.exclusive import exclusively
+from tally.settings import load_settings
+
+
+class Translator(DagsterDbtTranslator):
+    """Groups assets by the folder of their model."""
+
+    def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
+        """`staging`, `marts` or `analytics`."""
+        folder: str = dbt_resource_props["fqn"][1]
+        return folder
+
+
+class BuildOptions(dg.Config):
+    """What a person may choose when launching a build."""
+
+    full_refresh: bool = False
+
+
+@dbt_assets(
+    manifest=MANIFEST,
+    project=project(),
+    dagster_dbt_translator=Translator(),
+    retry_policy=dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL),
+)
+def dbt_models(
+    context: dg.AssetExecutionContext, dbt: DbtCliResource, config: BuildOptions
+) -> Iterator[Any]:
+    """`dbt build`: each model, then its tests."""
+    settings = load_settings()
+    arguments = ["build", *(["--full-refresh"] if config.full_refresh else [])]
+    with exclusively(
+        settings.home / "materialize.lock",
+        on_wait=lambda: context.log.info("Another materialization runs; this one waits for it."),
+    ):
+        yield from dbt.cli(
+            arguments, context=context, target_path=artifacts(settings, context.run_id)
+        ).stream()
+
+
+materialize = dg.define_asset_job(
+    "materialize",
+    selection=dg.AssetSelection.assets(dbt_models),
+    description="Bring every model up to the end of the ingest ledger and test it.",
+)
+
+rebuild = dg.define_asset_job(
+    "rebuild",
+    selection=dg.AssetSelection.assets(dbt_models),
+    config=dg.RunConfig(ops={"dbt_models": BuildOptions(full_refresh=True)}),
+    description="Build every model anew from all of raw; readers keep the old tables until the swap.",
+)

@@ -1,0 +1,31 @@
+"""What every test may ask for, and the rule that in CI a skipped test is a failed one."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tally.settings import load_settings
+
+# Reasons for which a test may be skipped in CI. Empty: everything that tests need, CI installs.
+ALLOWED_SKIPS_IN_CI: frozenset[str] = frozenset()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):  # noqa: ANN201
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("CI") == "true":
+        reason = str(call.excinfo.value) if call.excinfo else ""
+        if reason not in ALLOWED_SKIPS_IN_CI:
+            report.outcome = "failed"
+            report.longrepr = f"{item.nodeid} was skipped in CI: {reason}"
+    return report
+
+
+@pytest.fixture(scope="session")
+def real_rounds() -> Path:
+    """The file of 50,000 real crash-game rounds, which is kept beside the project and not in it."""
+    path = load_settings().real_data / "bustabit.csv"
+    if not path.is_file():
+        pytest.skip(f"the real rounds are not at {path}; TALLY_REAL_DATA names their folder")
+    return path
