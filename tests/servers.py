@@ -1,0 +1,79 @@
+"""Real servers for tests: each is a process of its own on a free loopback port, stopped by its pid."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+START_LIMIT_S = 60
+STOP_LIMIT_S = 20
+
+
+@dataclass
+class RunningServer:
+    """A server that answers at `url`. As a context manager it is stopped at the end."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self.process.pid
+
+    def stop(self) -> int:
+        """Ask it to end (SIGTERM), wait, and give its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(STOP_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+
+    def kill(self) -> None:
+        """End it at once (SIGKILL), as a crash would."""
+        self.process.kill()
+        self.process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+def start_clickhouse(path: Path, *, password: str | None = None, port: int = 0) -> RunningServer:
+    """Start the embedded warehouse on the folder `path` and wait until it answers.
+
+    It reads no `TALLY_*` variable of the tests' own environment. Its output is in `<path>.log`.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    url_file = path.with_name(f"{path.name}.url")
+    url_file.unlink(missing_ok=True)
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("TALLY_")}
+    if password is not None:
+        environment["TALLY_CLICKHOUSE_PASSWORD"] = password
+    command = [sys.executable, "-m", "tally.local.clickhouse", "--path", str(path)]
+    command += ["--port", str(port), "--port-file", str(url_file)]
+    log = path.with_name(f"{path.name}.log")
+    with log.open("ab") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
+    limit = time.monotonic() + START_LIMIT_S
+    while not url_file.exists():
+        if process.poll() is not None or time.monotonic() > limit:
+            process.kill()
+            process.wait()
+            raise RuntimeError(f"the warehouse did not start:\n{log.read_text()}")
+        time.sleep(0.02)
+    return RunningServer(url_file.read_text().strip(), process)
