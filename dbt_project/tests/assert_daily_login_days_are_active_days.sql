@@ -1,3 +1,3 @@
 select *
-from {{ ref('user_days') }} final
+from {{ ref('user_days') }} {{ latest_versions() }}
 where has_daily_login and not is_active

@@ -1,3 +1,3 @@
 select *
-from {{ ref('user_game_days') }} final
+from {{ ref('user_game_days') }} {{ latest_versions() }}
 where played != wins + losses + draws + no_outcome

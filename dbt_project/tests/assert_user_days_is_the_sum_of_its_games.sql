@@ -13,7 +13,7 @@ days as (
         played,
         bet_amount,
         payout_amount
-    from {{ ref('user_days') }} final
+    from {{ ref('user_days') }} {{ latest_versions() }}
     where user_id not in (select user_id from behind)
 ),
 
@@ -24,7 +24,7 @@ games as (
         sum(played) as played,
         sum(bet_amount) as bet_amount,
         sum(payout_amount) as payout_amount
-    from {{ ref('user_game_days') }} final
+    from {{ ref('user_game_days') }} {{ latest_versions() }}
     where user_id not in (select user_id from behind)
     group by user_id, date
 ),

@@ -1,6 +1,6 @@
 with
 user_game_days as (
-    select * from {{ ref('user_game_days') }} final
+    select * from {{ ref('user_game_days') }} {{ latest_versions() }}
 )
 
 select

@@ -22,12 +22,20 @@ both as (
     select * from stored
     union all
     select * from materialized
+),
+
+offsets as (
+    select
+        stream,
+        max(both.stored_offset) as stored_offset,
+        max(both.materialized_offset) as materialized_offset
+    from both
+    group by stream
 )
 
 select
     stream,
-    max(stored_offset) as stored_offset,
-    max(materialized_offset) as materialized_offset,
-    greatest(max(stored_offset) - max(materialized_offset), 0) as messages_behind
-from both
-group by stream
+    stored_offset,
+    materialized_offset,
+    greatest(stored_offset - materialized_offset, 0) as messages_behind
+from offsets

@@ -2,6 +2,7 @@
     config(
         materialized='incremental',
         incremental_strategy='append',
+        on_schema_change='fail',
         engine='ReplacingMergeTree(version)',
         order_by='(user_id, date)',
         pre_hook='{{ open_window() }}',
@@ -43,8 +44,8 @@ games_of_all_types as (
 select
     activity.user_id as user_id,
     activity.date as date,
-    activity.is_active = 1 as is_active,
-    activity.has_daily_login = 1 as has_daily_login,
+    toBool(activity.is_active) as is_active,
+    toBool(activity.has_daily_login) as has_daily_login,
     activity.events as events,
     toUInt64(ifNull(games.played, 0)) as played,
     toUInt64(ifNull(games.wins, 0)) as wins,
@@ -53,7 +54,7 @@ select
     toUInt64(ifNull(games.no_outcome, 0)) as no_outcome,
     toInt64(ifNull(games.bet_amount, 0)) as bet_amount,
     toInt64(ifNull(games.payout_amount, 0)) as payout_amount,
-    toUInt64({{ window_version() }}) as version
+    assumeNotNull(toUInt64({{ window_version() }})) as version
 from activity
 left join games_of_all_types as games
     on activity.user_id = games.user_id and activity.date = games.date

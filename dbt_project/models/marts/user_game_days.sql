@@ -2,6 +2,7 @@
     config(
         materialized='incremental',
         incremental_strategy='append',
+        on_schema_change='fail',
         engine='ReplacingMergeTree(version)',
         order_by='(user_id, date, game_type)',
         pre_hook='{{ open_window() }}',
@@ -38,5 +39,5 @@ select
     no_outcome,
     bet_amount,
     payout_amount,
-    toUInt64({{ window_version() }}) as version
+    assumeNotNull(toUInt64({{ window_version() }})) as version
 from games

@@ -8,7 +8,7 @@ days as (
         date,
         is_active,
         has_daily_login
-    from {{ ref('user_days') }} final
+    from {{ ref('user_days') }} {{ latest_versions() }}
 ),
 
 activity as (
@@ -23,7 +23,7 @@ games as (
     select
         user_id,
         {{ game_sums() }}
-    from {{ ref('user_days') }} final
+    from {{ ref('user_days') }} {{ latest_versions() }}
     where date <= {{ as_of }}
     group by user_id
 )

@@ -18,7 +18,7 @@ days as (
         date,
         is_active,
         has_daily_login
-    from {{ ref('user_days') }} final
+    from {{ ref('user_days') }} {{ latest_versions() }}
     where
         user_id in {{ user_ids }}
         and (user_id, date) not in (select user_id, date from touched)
@@ -43,7 +43,7 @@ game_days as (
         no_outcome,
         bet_amount,
         payout_amount
-    from {{ ref('user_game_days') }} final
+    from {{ ref('user_game_days') }} {{ latest_versions() }}
     where
         user_id in {{ user_ids }}
         and (user_id, date) not in (select user_id, date from touched)

@@ -1,6 +1,6 @@
 with
 events as (
-    select * from {{ source('raw', 'events') }} final
+    select * from {{ source('raw', 'events') }} {{ latest_versions() }}
 )
 
 select

@@ -1,9 +1,9 @@
 {#- A key that is unique once superseded versions are left out. -#}
-{% test unique_among_final_rows(model, key) %}
+{% test unique_among_latest_versions(model, key) %}
     select
         {{ key | join(', ') }},
         count() as found
-    from {{ model }} final
+    from {{ model }} {{ latest_versions() }}
     group by {{ key | join(', ') }}
     having found > 1
 {% endtest %}
