@@ -90,38 +90,54 @@ def _public_jwk(key: Ed25519PrivateKey) -> dict[str, str]:
     return {**public, "alg": "EdDSA", "use": "sig", "kid": kid}
 
 
+class LocalSigner:
+    """Signs tokens with the private key of the stack in `settings.home`, read once.
+
+    Raises `TallyError` where the stack has no private key, as against a real identity provider.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        keys = settings.home / "keys"
+        try:
+            pem = (keys / _PRIVATE_KEY).read_bytes()
+            self._kid: str = json.loads((keys / _JWKS).read_bytes())["keys"][0]["kid"]
+        except FileNotFoundError as error:
+            raise TallyError(
+                f"{keys} holds no signing key, so no token can be minted here.",
+                hint=f"`tally up --home {settings.home}` makes one; elsewhere tokens come from "
+                "your identity provider.",
+            ) from error
+        private_key = serialization.load_pem_private_key(pem, password=None)
+        assert isinstance(private_key, Ed25519PrivateKey)
+        self._private_key = private_key
+
+    def sign(
+        self, user_id: int, role: Role = Role.STANDARD, ttl: timedelta = timedelta(hours=1)
+    ) -> str:
+        """A token for `user_id`. Raises `TallyError` for a number that is no user id."""
+        if not 1 <= user_id <= MAX_USER_ID:
+            raise TallyError(f"{user_id} is not a user id: they go from 1 to {MAX_USER_ID}.")
+        now = int(time.time())
+        claims = {
+            "iss": self._settings.jwt_issuer,
+            "aud": self._settings.jwt_audience,
+            "sub": str(user_id),
+            "role": role.value,
+            "iat": now,
+            "exp": now + int(ttl.total_seconds()),
+        }
+        return jwt.encode(claims, self._private_key, algorithm="EdDSA", headers={"kid": self._kid})
+
+
 def mint(
     settings: Settings,
     user_id: int,
     role: Role = Role.STANDARD,
     ttl: timedelta = timedelta(hours=1),
 ) -> str:
-    """A token of the local stack for `user_id`, signed with the private key in `settings.home`.
-
-    Raises `TallyError` where the stack has no private key, as against a real identity provider.
-    """
-    if not 1 <= user_id <= MAX_USER_ID:
-        raise TallyError(f"{user_id} is not a user id: they go from 1 to {MAX_USER_ID}.")
-    keys = settings.home / "keys"
-    try:
-        private_key = (keys / _PRIVATE_KEY).read_bytes()
-        kid = json.loads((keys / _JWKS).read_bytes())["keys"][0]["kid"]
-    except FileNotFoundError as error:
-        raise TallyError(
-            f"{keys} holds no signing key, so no token can be minted here.",
-            hint=f"`tally up --home {settings.home}` makes one; elsewhere tokens come from your "
-            "identity provider.",
-        ) from error
-    now = int(time.time())
-    claims = {
-        "iss": settings.jwt_issuer,
-        "aud": settings.jwt_audience,
-        "sub": str(user_id),
-        "role": role.value,
-        "iat": now,
-        "exp": now + int(ttl.total_seconds()),
-    }
-    return jwt.encode(claims, private_key, algorithm="EdDSA", headers={"kid": kid})
+    """One token of the local stack; see `LocalSigner`."""
+    return LocalSigner(settings).sign(user_id, role, ttl)
 
 
 @click.command()

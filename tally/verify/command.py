@@ -1,0 +1,226 @@
+"""`tally verify`: one consistent look at everything, then the verdict."""
+
+import asyncio
+import functools
+import itertools
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import click
+import duckdb
+from clickhouse_connect.driver import Client
+from clickhouse_connect.driver.exceptions import DatabaseError
+from rich.console import Console
+from rich.table import Table
+
+from tally.cli import with_settings
+from tally.errors import TallyError
+from tally.settings import Settings
+from tally.tokens import LocalSigner
+from tally.verify.answers import Question, compare_answers
+from tally.verify.export import export
+from tally.verify.proof import Proof
+from tally.verify.recompute import DEFINITIONS, compare_marts, derive_facts, expected_answers
+from tally.warehouse import connect
+
+SHOWN_DIFFERENCES = 20
+ATTEMPTS = 3
+
+_POLL_SECONDS = 0.5
+_PROGRESS_SECONDS = 2.0
+
+_LEDGER_END = """
+select stream, max(last_offset) from raw.ingest_ledger group by stream order by stream
+"""
+_MESSAGES_BEHIND = "select sum(messages_behind) from marts.materialization_backlog"
+
+
+class LedgerMovedError(Exception):
+    """Events were stored during the verification, so its readings are not of one state."""
+
+
+@click.command()
+@click.option(
+    "--as-of",
+    "as_of",
+    type=click.DateTime(["%Y-%m-%d"]),
+    multiple=True,
+    help="UTC date to ask the API for; may be given several times. [default: today in UTC]",
+)
+@click.option(
+    "--wait",
+    type=click.IntRange(0),
+    default=120,
+    show_default=True,
+    help="Seconds to wait for the marts to reach the end of the ingest ledger.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+@with_settings
+def verify(settings: Settings, as_of: tuple[datetime, ...], wait: int, as_json: bool) -> None:
+    """Recompute every metric of every user from raw with another engine, and compare.
+
+    Exits with 0 only when there was something to compare and nothing differs.
+    """
+    dates = sorted({given.date() for given in as_of}) or [datetime.now(UTC).date()]
+    if dates[-1] > datetime.now(UTC).date():
+        raise TallyError(f"{dates[-1]} is in the future: the API answers until today in UTC.")
+    proof = prove(settings, dates, wait_seconds=wait, console=Console(stderr=True))
+    if as_json:
+        click.echo(json.dumps(proof.as_dict(SHOWN_DIFFERENCES), indent=2, default=str))
+    else:
+        _print(proof, Console())
+    if proof.differences:
+        sys.exit(1)
+
+
+def prove(settings: Settings, dates: list[date], *, wait_seconds: float, console: Console) -> Proof:
+    """Verify one state of the platform; starts over when events are stored meanwhile.
+
+    Raises `TallyError` when the marts stay behind, when ingestion does not pause for long enough,
+    and when there is no event at all: nothing compared is nothing proven.
+    """
+    settings.endpoint("api_url")
+    with closing(connect(settings)) as warehouse:
+        for attempt in range(ATTEMPTS):
+            _wait_for_marts(warehouse, wait_seconds, console)
+            try:
+                return _prove_once(settings, warehouse, dates, console)
+            except LedgerMovedError:
+                console.print(f"events were stored meanwhile, again ({attempt + 1}/{ATTEMPTS})")
+    raise TallyError(
+        f"Events were stored during each of {ATTEMPTS} verifications: no two readings are of one "
+        "state.",
+        hint="Verify while nothing is produced.",
+    )
+
+
+def _prove_once(
+    settings: Settings, warehouse: Client, dates: list[date], console: Console
+) -> Proof:
+    started = time.perf_counter()
+    proof = Proof(as_of=[as_of.isoformat() for as_of in dates])
+    report = _Progress(console)
+    with (
+        tempfile.TemporaryDirectory(prefix="tally-verify-") as folder,
+        duckdb.connect(Path(folder) / "proof.duckdb") as database,
+    ):
+        ledger = _ledger_end(warehouse)
+        export(warehouse, database, lambda table, rows: report(f"exported {rows:,} of {table}"))
+        if _ledger_end(warehouse) != ledger:
+            raise LedgerMovedError
+        derive_facts(database, proof)
+        if proof.users == 0:
+            raise TallyError(
+                "There is no accepted event in raw, so there is nothing to prove.",
+                hint="Produce and ingest some actions first.",
+            )
+        console.print(f"recomputed {proof.events:,} events of {proof.users:,} users in DuckDB")
+        compare_marts(database, proof)
+        signed = functools.cache(LocalSigner(settings).sign)
+        in_all = proof.users * len(dates) * len(DEFINITIONS)
+        answers = itertools.count(1)
+        comparing = compare_answers(
+            settings.endpoint("api_url"),
+            signed,
+            _questions(database, dates),
+            proof,
+            lambda: report(f"asked the API {next(answers):,} of {in_all:,}"),
+        )
+        asyncio.run(comparing)
+        if _ledger_end(warehouse) != ledger:
+            raise LedgerMovedError
+    proof.seconds = time.perf_counter() - started
+    return proof
+
+
+def _questions(database: duckdb.DuckDBPyConnection, dates: list[date]) -> Iterator[Question]:
+    for as_of in dates:
+        for definition in DEFINITIONS:
+            for expected in expected_answers(database, as_of, definition):
+                yield Question(as_of, definition, expected)
+
+
+def _ledger_end(warehouse: Client) -> list[tuple[str, int]]:
+    return [tuple(row) for row in warehouse.query(_LEDGER_END).result_rows]
+
+
+def _wait_for_marts(warehouse: Client, limit_seconds: float, console: Console) -> None:
+    """Wait until the marts have seen everything in the ledger, as the schedule sees to it."""
+    deadline = time.monotonic() + limit_seconds
+    told = False
+    while behind := _messages_behind(warehouse):
+        if not told:
+            console.print(
+                f"the marts are {behind:,} messages behind the ingest ledger; waiting up to "
+                f"{limit_seconds:.0f} s for the schedule"
+            )
+            told = True
+        if time.monotonic() > deadline:
+            raise TallyError(
+                f"The marts are {behind:,} messages behind the ingest ledger.",
+                hint="Run `tally materialize`, then verify again.",
+            )
+        time.sleep(_POLL_SECONDS)
+
+
+def _messages_behind(warehouse: Client) -> int:
+    try:
+        return int(warehouse.query(_MESSAGES_BEHIND).result_rows[0][0] or 0)
+    except DatabaseError as error:
+        if error.code not in (60, 81):  # unknown table, unknown database
+            raise
+        raise TallyError(
+            "The warehouse has no marts to verify.",
+            hint="Run `tally prepare` and `tally materialize`.",
+        ) from error
+
+
+class _Progress:
+    """A line that replaces itself on a terminal, and one line an interval elsewhere."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._interval = 0.1 if console.is_terminal else _PROGRESS_SECONDS
+        self._told = time.monotonic()
+
+    def __call__(self, message: str) -> None:
+        if time.monotonic() - self._told >= self._interval:
+            self._told = time.monotonic()
+            self._console.print(message, end="\r" if self._console.is_terminal else "\n")
+
+
+def _print(proof: Proof, console: Console) -> None:
+    console.print(f"as of          {', '.join(proof.as_of)} (UTC)")
+    console.print(
+        f"events         {proof.events:,} accepted ({proof.stored_rows:,} rows stored), "
+        f"{proof.dead_letters:,} dead letters"
+    )
+    console.print(f"users          {proof.users:,}")
+    console.print(f"metrics        {len(proof.metrics)}")
+    for source, count in proof.comparisons.items():
+        console.print(f"comparisons    {count:,} with {source}")
+    console.print(f"seconds        {proof.seconds:.1f}")
+    verdict = "green" if not proof.differences else "red"
+    console.print(f"[{verdict}]differences    {len(proof.differences):,}[/{verdict}]")
+    if proof.differences:
+        table = Table("source", "user", "metric", "at", "expected", "found")
+        for found in proof.differences[:SHOWN_DIFFERENCES]:
+            table.add_row(
+                found.source,
+                str(found.user_id),
+                found.metric,
+                found.at,
+                str(found.expected),
+                str(found.found),
+            )
+        console.print(table)
+        if len(proof.differences) > SHOWN_DIFFERENCES:
+            console.print(
+                f"the first {SHOWN_DIFFERENCES} of {len(proof.differences):,} differences"
+            )
