@@ -1,4 +1,4 @@
-"""Real servers for tests: each is a process of its own on a free loopback port, stopped by its pid."""
+"""Real servers for tests: each a process of its own on a free loopback port, stopped by its pid."""
 
 import os
 import signal

@@ -44,6 +44,8 @@ def main(path: Path, port: int, port_file: Path | None, password_file: Path | No
         password = load_settings().clickhouse_password.get_secret_value()
     try:
         uvloop.run(serve(path, port, port_file, password))
+        if port_file is not None:
+            port_file.unlink(missing_ok=True)
     except TallyError as error:
         click.secho(f"error: {error}", fg="red", err=True)
         sys.exit(error.exit_code)
@@ -85,15 +87,13 @@ async def serve(path: Path, port: int, port_file: Path | None, password: str) ->
     try:
         await _HttpServer(config).serve(sockets=[listener])
     finally:
-        if port_file is not None:
-            port_file.unlink(missing_ok=True)
         await application.close()
         engine.close()
 
 
 def _listen(port: int) -> socket.socket:
-    # The protocol is named because asyncio sets TCP_NODELAY only where it reads TCP: without it each
-    # answer waited 40 ms for the client's delayed acknowledgement.
+    # asyncio sets TCP_NODELAY only where the protocol is named; without it each answer waited 40 ms
+    # for the client's delayed acknowledgement.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

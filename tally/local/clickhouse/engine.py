@@ -6,6 +6,7 @@ request that gets a fresh one cannot leak anything into the next.
 
 import importlib
 import re
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any
 
 from tally.local.clickhouse.errors import ClickHouseError
 
-# The binding under `chdb.connect`: the wrapper drops the last chunk of a stream, which has the totals.
+# The binding under `chdb.connect`, whose wrapper drops a stream's last chunk, which has the totals.
 _chdb: Any = importlib.import_module("chdb")._chdb
 
 # chDB is made from clickhouse-local, whose settings differ from a server's in these.
@@ -126,9 +127,9 @@ class Inserter:
 class Connection:
     """One connection to the engine. It serves one statement at a time, from any thread."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, address: str) -> None:
         with _engine_errors():
-            self._raw = _chdb.connect(str(path))
+            self._raw = _chdb.connect(address)
         self.progress = Progress()
 
     def set(self, settings: Mapping[str, str]) -> None:
@@ -147,13 +148,16 @@ class Connection:
         """Change the current database."""
         self.run(f"USE {quote_identifier(database)}")
 
-    def statement_count(self, sql: str) -> int:
+    def statement_count(self, sql: bytes) -> int:
         """How many statements the text holds; 0 where it does not parse."""
         count: int = self._raw.classify_query(sql)["statement_count"]
         return count
 
     def run(
-        self, sql: str, format_name: str = "TabSeparated", params: Mapping[str, str] | None = None
+        self,
+        sql: str | bytes,
+        format_name: str = "TabSeparated",
+        params: Mapping[str, str] | None = None,
     ) -> bytes:
         """Run a statement to its end and give all of its output."""
         self.progress = Progress()
@@ -171,7 +175,7 @@ class Connection:
         )
         return data
 
-    def select(self, sql: str, format_name: str, params: Mapping[str, str]) -> Stream:
+    def select(self, sql: bytes, format_name: str, params: Mapping[str, str]) -> Stream:
         """Start a SELECT whose output comes in pieces.
 
         Raises error 36 and runs nothing where the statement is not a SELECT.
@@ -197,20 +201,35 @@ class Engine:
     """The engine that owns one folder for as long as it is open."""
 
     def __init__(self, path: Path) -> None:
-        path.mkdir(parents=True, exist_ok=True)
-        self.path = path
-        # The engine lives as long as its last connection.
-        self._anchor = Connection(path)
+        """Open the folder, which is created where it does not exist.
+
+        Backups go to `backups` in it, as in a server's own folder.
+        """
+        self._path = path.resolve()
+        backups = self._path / "backups"
+        backups.mkdir(parents=True, exist_ok=True)
+        self._spool = self._path / "spool"
+        self._spool.mkdir(exist_ok=True)
+        for left_over in self._spool.iterdir():
+            left_over.unlink()
+        # The engine lives as long as its last connection, and the first one configures it.
+        self._anchor = Connection(f"{self._path}?backups.allowed_path={backups}")
         self.version = self._anchor.run("SELECT version()").decode().strip()
         self.timezone = self._anchor.run("SELECT serverTimezone()").decode().strip()
 
-    def connect(self) -> Connection:
-        """A fresh connection with a server's settings, in database `default`."""
-        return Connection(self.path)
+    def connect(self, settings: Mapping[str, str] | None = None) -> Connection:
+        """A fresh connection in database `default`, with a server's settings and these."""
+        connection = Connection(str(self._path))
+        try:
+            connection.set({**SERVER_SETTINGS, **(settings or {})})
+        except ClickHouseError:
+            connection.close()
+            raise
+        return connection
 
-    def kill_all(self) -> None:
-        """Cancel every running query."""
-        self._anchor.run("KILL QUERY WHERE 1 ASYNC")
+    def spool_file(self) -> Path:
+        """A name for a file that the engine may write."""
+        return self._spool / uuid.uuid4().hex
 
     def close(self) -> None:
         """Stop the engine; every other connection must be closed before."""

@@ -75,6 +75,8 @@ class Call:
     session_timeout_s: int
     session_check: bool
     wait_end_of_query: bool
+    cancel_on_close: bool
+    compress: bool
     tables: list[ExternalTable] = field(default_factory=list)
 
 
@@ -108,6 +110,8 @@ def read_call(request: Request, fields: Mapping[str, str], files: Mapping[str, b
         session_timeout_s=_session_timeout(given.get("session_timeout")),
         session_check=given.get("session_check") == "1",
         wait_end_of_query=given.get("wait_end_of_query") == "1",
+        cancel_on_close=given.get("cancel_http_readonly_queries_on_client_close") == "1",
+        compress=given.get("enable_http_compression", "1") == "1",
         tables=tables,
     )
 

@@ -4,8 +4,9 @@ What kind of statement it is, in which format it answers, and where an INSERT's 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 # Comments, string literals, quoted identifiers and heredocs are single tokens, so that nothing in
 # them is taken for a keyword.
@@ -31,10 +32,9 @@ _KINDS = {"WITH": "SELECT", "FROM": "SELECT", "DESC": "DESCRIBE"}
 
 @dataclass(frozen=True)
 class Token:
-    """A word in upper case or a single character, with where it stands in the text."""
+    """A word in upper case, a single character, or a quoted text, which is left empty."""
 
     text: str
-    quoted: bool
     start: int
     end: int
 
@@ -47,87 +47,90 @@ class Statement:
     format: str | None = None
     format_span: tuple[int, int] | None = None
     data_start: int | None = None
+    reads_input: bool = False
 
     @property
     def reads(self) -> bool:
         """Whether the statement only reads, so that a GET may carry it."""
         return self.kind in READ_KINDS
 
-    def without_format(self, text: bytes) -> bytes:
-        """The text without its FORMAT clause and without the semicolon after it."""
-        if self.format_span is not None:
-            start, end = self.format_span
-            text = text[:start] + text[end:]
-        return text.rstrip().rstrip(b";")
+    def with_format(self, text: bytes, clause: bytes) -> bytes:
+        """The text with `clause` in the place of its FORMAT clause, and ended by its last word."""
+        end = 0
+        for token in tokens(text):
+            end = end if token.text == ";" else token.end
+        cut, resume = self.format_span or (end, end)
+        return text[:cut] + clause + text[resume:end]
 
 
 def tokens(text: bytes, start: int = 0) -> Iterator[Token]:
     """The significant tokens of `text`, from left to right, lazily."""
     for match in _TOKEN.finditer(text, start):
-        if match.lastgroup == "skip":
-            continue
-        quoted = match.lastgroup in ("quoted", "heredoc", "tag")
-        value = "" if quoted else match[0].decode("latin-1").upper()
-        yield Token(value, quoted, match.start(), match.end())
+        group = match.lastgroup
+        if group != "skip":
+            plain = group in ("word", "number", "other")
+            value = match[0].decode("latin-1").upper() if plain else ""
+            yield Token(value, match.start(), match.end())
 
 
 def parse(text: bytes) -> Statement:
     """Cut `text`, which is a statement and, for an INSERT, perhaps the beginning of its data."""
-    stream = (token for token in tokens(text) if token.text != "(")
-    first = next(stream, None)
-    if first is None or first.quoted:
+    first = next((token for token in tokens(text) if token.text != "("), None)
+    if first is None:
         return Statement(kind="")
     kind = _KINDS.get(first.text, first.text)
     if kind == "INSERT":
         return _parse_insert(text, first.end)
     if b"format" not in text.lower():
         return Statement(kind)
-    return _with_output_format(text, kind)
+    return _parse_output_format(text, kind)
 
 
-def _with_output_format(text: bytes, kind: str) -> Statement:
-    """Find the FORMAT clause outside of all brackets; it stands last or before SETTINGS."""
+def _outside_brackets(stream: Iterable[Token]) -> Iterator[Token]:
     depth = 0
-    name: str | None = None
-    span: tuple[int, int] | None = None
-    keyword: Token | None = None
-    for token in tokens(text):
-        if token.text in "([{" and not token.quoted:
+    for token in stream:
+        if token.text in ("(", "[", "{"):
             depth += 1
-        elif token.text in ")]}" and not token.quoted:
+        elif token.text in (")", "]", "}"):
             depth -= 1
-        if keyword is not None and token.text[:1].isalpha():
-            name, span = text[token.start : token.end].decode(), (keyword.start, token.end)
-        keyword = token if depth == 0 and token.text == "FORMAT" else None
-    return Statement(kind, name, span)
+        elif depth == 0:
+            yield token
+
+
+def _parse_output_format(text: bytes, kind: str) -> Statement:
+    """Find the FORMAT clause, which stands last or before SETTINGS, outside of all brackets."""
+    keyword: Token | None = None
+    name: Token | None = None
+    for token in _outside_brackets(tokens(text)):
+        if keyword is not None and name is None:
+            name = token
+        elif keyword is not None and name is not None and token.text in (";", "SETTINGS"):
+            break
+        else:
+            keyword, name = (token, None) if token.text == "FORMAT" else (None, None)
+    if keyword is None or name is None:
+        return Statement(kind)
+    return Statement(kind, text[name.start : name.end].decode(), (keyword.start, name.end))
 
 
 def _parse_insert(text: bytes, start: int) -> Statement:
     """Find where the data of `INSERT INTO [TABLE|FUNCTION] name ... FORMAT name|VALUES` begins."""
-    depth = 0
-    # The name of the table may be spelled like a keyword: it is the token after these.
-    before_name = True
-    stream = tokens(text, start)
+    stream = _outside_brackets(tokens(text, start))
+    # The name may be spelled like a keyword.
     for token in stream:
-        if token.text in ("INTO", "TABLE", "FUNCTION") and before_name:
-            continue
-        if before_name:
-            before_name = False
-            continue
-        if token.text in "([{" and not token.quoted:
-            depth += 1
-        elif token.text in ")]}" and not token.quoted:
-            depth -= 1
-        elif depth:
-            continue
-        elif token.text in ("SELECT", "WITH", "INFILE"):
-            return Statement("INSERT")
-        elif token.text == "VALUES":
+        if token.text not in ("INTO", "TABLE", "FUNCTION"):
+            break
+    for token in stream:
+        if token.text in ("SELECT", "WITH"):
+            return Statement("INSERT", reads_input=_calls_input(text, token.end))
+        if token.text == "INFILE":
+            break
+        if token.text == "VALUES":
             return Statement("INSERT", "Values", (token.start, token.end), token.end)
-        elif token.text == "FORMAT":
+        if token.text == "FORMAT":
             name = next(stream, None)
             if name is None:
-                return Statement("INSERT")
+                break
             gap = _DATA_GAP.match(text, name.end)
             return Statement(
                 "INSERT",
@@ -136,3 +139,11 @@ def _parse_insert(text: bytes, start: int) -> Statement:
                 gap.end() if gap else name.end,
             )
     return Statement("INSERT")
+
+
+def _calls_input(text: bytes, start: int) -> bool:
+    """Whether the table function `input`, which stands for the request's data, is read from."""
+    return any(
+        before.text == "INPUT" and after.text == "("
+        for before, after in pairwise(tokens(text, start))
+    )
