@@ -23,6 +23,7 @@ RETAINED_BATCHES = 100_000
 
 _PRODUCER = 0
 _NO_ERROR = 0
+_LOG_WARNINGS = b"4"
 
 
 def _load_library() -> ctypes.CDLL:
@@ -40,6 +41,8 @@ def _load_library() -> ctypes.CDLL:
     library = ctypes.CDLL(str(found[0]))
     pointer, string, integer = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int
     for name, result, arguments in (
+        ("rd_kafka_conf_new", pointer, []),
+        ("rd_kafka_conf_set", integer, [pointer, string, string, string, ctypes.c_size_t]),
         ("rd_kafka_new", pointer, [integer, pointer, string, ctypes.c_size_t]),
         ("rd_kafka_destroy", None, [pointer]),
         ("rd_kafka_err2str", string, [integer]),
@@ -64,7 +67,12 @@ class EmbeddedBroker:
         """
         self._library = _load_library()
         reason = ctypes.create_string_buffer(512)
-        self._client = self._library.rd_kafka_new(_PRODUCER, None, reason, len(reason))
+        configuration = self._library.rd_kafka_conf_new()
+        # Without it, each start warns that this client, which connects to nothing, knows no broker.
+        self._library.rd_kafka_conf_set(
+            configuration, b"log_level", _LOG_WARNINGS, reason, len(reason)
+        )
+        self._client = self._library.rd_kafka_new(_PRODUCER, configuration, reason, len(reason))
         if not self._client:
             raise TallyError(f"librdkafka did not start: {reason.value.decode()}")
         self._cluster = self._library.rd_kafka_mock_cluster_new(self._client, 1)
@@ -97,7 +105,7 @@ def _topics(settings: Settings) -> list[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Serve until SIGTERM or SIGINT; the port goes into `--port-file` once clients can connect."""
+    """Serve until SIGTERM or SIGINT; `host:port` goes into `--port-file` when it answers."""
     settings = load_settings()
     parser = argparse.ArgumentParser(prog="python -m tally.local.kafka", description=__doc__)
     parser.add_argument("--port-file", type=Path, required=True)
@@ -117,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     port_file: Path = arguments.port_file
     partial = port_file.with_name(port_file.name + ".partial")
-    partial.write_text(broker.bootstrap.rpartition(":")[2])
+    partial.write_text(broker.bootstrap)
     partial.replace(port_file)
     signal.sigwait(stops)
     broker.close()
