@@ -5,6 +5,7 @@ stack answers from `<home>/settings.json`, which `tally up` writes; an endpoint 
 an error and never a default, so that no command can reach a warehouse that nobody asked for.
 """
 
+import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +22,11 @@ from tally.errors import TallyError
 ActiveDayDefinition = Literal["all_actions", "daily_login"]
 
 STACK_SETTINGS = "settings.json"
+
+# What a process needs of its surroundings; anything else of a caller's shell stays with the caller.
+_PASSED_ON = frozenset(
+    "PATH HOME USER LOGNAME LANG LC_ALL LC_CTYPE TMPDIR SSL_CERT_FILE SSL_CERT_DIR".split()
+)
 
 
 class Settings(BaseSettings):
@@ -109,3 +115,13 @@ class Settings(BaseSettings):
 def load_settings(home: Path | None = None) -> Settings:
     """Read the settings once, for the stack in `home` where one is given."""
     return Settings() if home is None else Settings(home=home)
+
+
+def child_environment(home: Path) -> dict[str, str]:
+    """The environment of the processes of the stack in `home`: the caller's `TALLY_*` and no more."""
+    passed_on = {
+        name: value
+        for name, value in os.environ.items()
+        if name in _PASSED_ON or name.startswith("TALLY_")
+    }
+    return {**passed_on, "TALLY_HOME": str(home.absolute())}
