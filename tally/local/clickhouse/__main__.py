@@ -6,9 +6,10 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 import click
 import uvicorn
@@ -17,11 +18,21 @@ import uvloop
 from tally.errors import TallyError
 from tally.settings import load_settings
 
-_STOP_S = 5
+# After SIGTERM running queries may go on for so long, then they are cancelled, then cut off.
+_GRACE_S = 3
+_STOP_S = 10
 
 
 class _HttpServer(uvicorn.Server):
-    """uvicorn's server without its habit of dying from the signal again once it has stopped."""
+    """uvicorn's server, which ends by itself and not by the signal that stopped it."""
+
+    def __init__(self, config: uvicorn.Config, cancel_running: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._cancel_running = cancel_running
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        asyncio.get_running_loop().call_later(_GRACE_S, self._cancel_running)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -85,7 +96,7 @@ async def serve(path: Path, port: int, port_file: Path | None, password: str) ->
         _write_atomically(port_file, url + "\n")
     print(f"ClickHouse {engine.version} (chDB) on {url}, data in {path}", flush=True)
     try:
-        await _HttpServer(config).serve(sockets=[listener])
+        await _HttpServer(config, application.cancel_running).serve(sockets=[listener])
     finally:
         await application.close()
         engine.close()

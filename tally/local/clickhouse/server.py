@@ -59,9 +59,13 @@ class Server:
         if response is not None:
             await response(scope, receive, send)
 
+    def cancel_running(self) -> None:
+        """Cancel every query; their clients get error 394."""
+        self._running.cancel_all()
+
     async def close(self) -> None:
         """Cancel what runs and close every connection but the engine's own."""
-        await asyncio.to_thread(self._running.cancel_all)
+        self.cancel_running()
         await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
         self._sessions.close()
 
@@ -145,16 +149,24 @@ class Server:
         headers["X-ClickHouse-Exception-Tag"] = tag
         raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
         await send({"type": "http.response.start", "status": 200, "headers": raw})
-        await self._stream(send, encoder, data, execution, tag)
+        closed = asyncio.create_task(_client_closed(request))
+        try:
+            await self._stream(
+                send=send, encoder=encoder, data=data, execution=execution, tag=tag, closed=closed
+            )
+        finally:
+            closed.cancel()
         return None
 
     async def _stream(
         self,
+        *,
         send: Send,
         encoder: compression.Encoder | None,
         data: bytes,
         execution: Execution,
         tag: str,
+        closed: "asyncio.Task[None]",
     ) -> None:
         """Send the body of an answer that is still being made, of which `data` is the first piece.
 
@@ -169,6 +181,9 @@ class Server:
                 await send({"type": "http.response.body", "body": data, "more_body": True})
             if failed or execution.output.finished:
                 break
+            # Sending to a client that left is silent, and the query might never end.
+            if closed.done():
+                return
             try:
                 data = await self._on_thread(lambda: execution.output.read(_OUTPUT_PIECE_BYTES))
             except ClickHouseError as error:
@@ -177,9 +192,8 @@ class Server:
         await send({"type": "http.response.body", "body": rest, "more_body": failed})
 
     async def _cancel_on_close(self, request: Request, call: Call) -> None:
-        message = await request.receive()
-        if message["type"] == "http.disconnect":
-            await self._on_thread(lambda: self._running.cancel(call))
+        await _client_closed(request)
+        await self._on_thread(functools.partial(self._running.cancel, call))
 
     async def _on_thread(self, work: Callable[[], T]) -> T:
         """Do something that waits for the engine."""
@@ -258,6 +272,12 @@ async def _read(request: Request) -> tuple[Call, sql.Statement, bytes, AsyncIter
         return call, statement, text, body
     data = _only(text[statement.data_start :])
     return call, statement, text[: statement.data_start], _chained(data, body)
+
+
+async def _client_closed(request: Request) -> None:
+    """Wait until the client is gone; the request's body must have been read."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _only(data: bytes) -> AsyncIterator[bytes]:
