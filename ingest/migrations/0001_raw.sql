@@ -133,20 +133,24 @@ select
 from raw.landing
 where reason != '';
 
--- One row per contiguous range of offsets. Written after the range's insert is acknowledged: a row
--- here says that everything in the range is readable.
+-- One row per contiguous range of offsets. A `stored` row is written after the range's insert is
+-- acknowledged: it says that everything in the range is readable. `gap` is a range of offsets that
+-- hold no message (transaction markers, compaction), `lost` one whose messages were gone before they
+-- were read. `replaced` marks the offset from which a stream cannot be read any more because its
+-- broker or topic is another one now. `end_offset` is the end of the log as last seen.
 create table raw.ingest_ledger (
     stream LowCardinality(String),
     first_offset UInt64,
     last_offset UInt64,
-    kind Enum8('stored' = 1, 'lost' = 2, 'gap' = 3),
+    kind Enum8('stored' = 1, 'lost' = 2, 'gap' = 3, 'replaced' = 4),
     cluster_id LowCardinality(String),
     topic LowCardinality(String),
     partition UInt16,
     accepted UInt64,
     dead UInt64,
+    end_offset UInt64,
     newest_appended_at Nullable(DateTime64(3, 'UTC')),
     stored_at DateTime64(3, 'UTC') default now64(3, 'UTC')
 ) engine = ReplacingMergeTree
-order by (stream, first_offset, last_offset)
+order by (stream, first_offset, last_offset, kind)
 settings non_replicated_deduplication_window = 10000;

@@ -1,0 +1,81 @@
+"""The commands of ingestion: `tally migrate`, `ingest`, `replay` and `wait`.
+
+The command line imports this module to print its help, so what is heavy is imported where it runs.
+"""
+
+from pathlib import Path
+
+import click
+
+from tally.cli import with_settings
+from tally.settings import Settings
+
+
+@click.command()
+@with_settings
+def migrate(settings: Settings) -> None:
+    """Bring the schema of raw up to date."""
+    from ingest import migrations
+    from tally.warehouse import connect
+
+    applied = 0
+    for migration in migrations.migrate(connect(settings)):
+        click.echo(f"applied {migration.name}")
+        applied += 1
+    if not applied:
+        click.echo("raw is up to date")
+
+
+@click.command()
+@with_settings
+def ingest(settings: Settings) -> None:
+    """Carry user actions from Kafka into the warehouse until SIGTERM."""
+    from ingest.service import run
+
+    run(settings)
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--format", "file_format", type=click.Choice(["bustabit", "jsonl"]), required=True)
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Events a second.")
+@click.option("--shuffle", "seed", type=int, help="Send in a random order of this seed.")
+@click.option("--reverse", is_flag=True, help="Send the last line first.")
+@click.option(
+    "--duplicate",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    help="Probability that a message is sent twice.",
+)
+@with_settings
+def replay(  # noqa: PLR0917 - click passes each option
+    settings: Settings,
+    file: Path,
+    file_format: str,
+    rate: float | None,
+    seed: int | None,
+    reverse: bool,
+    duplicate: float,
+) -> None:
+    """Produce the events of FILE to Kafka."""
+    from ingest.replay import Order, replay_file
+
+    if reverse and seed is not None:
+        raise click.UsageError("--shuffle and --reverse exclude each other.")
+    replay_file(
+        settings,
+        file,
+        file_format,
+        Order(seed=seed, reverse=reverse, duplicate=duplicate),
+        rate=rate,
+    )
+
+
+@click.command()
+@click.option("--timeout", type=click.FloatRange(min=0), default=60.0, help="Seconds.")
+@with_settings
+def wait(settings: Settings, timeout: float) -> None:
+    """Wait until everything in Kafka is readable in the warehouse."""
+    from ingest.progress import wait_until_stored
+
+    wait_until_stored(settings, timeout_s=timeout, say=click.echo)

@@ -1,0 +1,428 @@
+"""Carries one topic from Kafka to the warehouse, exactly, by batches of contiguous offsets.
+
+Per partition: read, validate, close a batch by rows, bytes or age, then insert it, send its dead
+letters, write its ledger row, commit. One batch of a partition is under way at a time; the ledger,
+not the group's committed offset, says where a partition is read on.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import Counter
+from collections.abc import Collection, Iterable
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+from aiokafka.structs import OffsetAndMetadata
+
+from ingest import metrics
+from ingest.batch import Batch
+from ingest.dead_letters import DeadLetterTopic
+from ingest.ledger import LedgerRow, plan_start
+from ingest.retry import until_done
+from ingest.streams import Stream
+from ingest.writer import WarehouseWriter
+from tally.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+POLL_MS = 50
+# 5,000 messages are about 25 ms of validation: the longest that the event loop stands still.
+MAX_POLL_RECORDS = 5_000
+# Closed by age, partitions take at most half of the warehouse's time: with 12 partitions and 30 ms
+# an insert, a linger of 200 ms would ask for 1.8 s of inserts a second.
+AGE_SHARE = 0.5
+# Batches hold at most this many times the bytes of one full batch, over all partitions.
+HELD_BATCHES = 4
+DRAIN_LIMIT_S = 20.0
+REPORT_EVERY_S = 10.0
+CLUSTER_CHECK_EVERY_S = 5.0
+
+
+class _Partition:
+    """One assigned partition from the offset where it is read on."""
+
+    def __init__(self, topic_partition: TopicPartition, stream: Stream, offset: int) -> None:
+        self.topic_partition = topic_partition
+        self.stream = stream
+        self.expected = offset  # the next offset to take from Kafka
+        self.stored = offset  # everything before it is readable
+        self.open: Batch | None = None
+        self.under_way: Batch | None = None
+        self.storing: asyncio.Task[None] | None = None
+
+    @property
+    def is_storing(self) -> bool:
+        return self.storing is not None and not self.storing.done()
+
+    @property
+    def held_bytes(self) -> int:
+        return sum(b.message_bytes for b in (self.open, self.under_way) if b is not None)
+
+
+class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
+    """The consumer of one process; several of them share the partitions of the group."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._topic = settings.actions_topic
+        bootstrap = settings.endpoint("kafka_bootstrap")
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=bootstrap,
+            group_id=settings.ingest_group,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            isolation_level="read_committed",
+            # While the warehouse is away nothing is polled, and that must not cost the assignment.
+            max_poll_interval_ms=24 * 3600 * 1000,
+            rebalance_timeout_ms=60_000,
+            fetch_max_wait_ms=100,
+            max_partition_fetch_bytes=2 * 2**20,
+        )
+        self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+        self._dead_letters = DeadLetterTopic(bootstrap, settings.dead_letter_topic)
+        self._writer = WarehouseWriter(settings)
+        self._cluster_id = ""
+        self._unplaced: set[TopicPartition] = set()
+        self._partitions: dict[TopicPartition, _Partition] = {}
+        self._totals: Counter[str] = Counter()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Ingest until `stop` is set, then drain for at most `DRAIN_LIMIT_S`."""
+        bootstrap = self._settings.kafka_bootstrap
+        await until_done("reach", f"Kafka at {bootstrap}", self._consumer.start)
+        await until_done("reach", f"Kafka at {bootstrap}", self._admin.start)
+        await until_done("reach", f"Kafka at {bootstrap}", self._dead_letters.start)
+        self._consumer.subscribe([self._topic], listener=self)
+        chores = [
+            asyncio.create_task(self._report()),
+            asyncio.create_task(self._watch_cluster()),
+        ]
+        stopping = asyncio.create_task(stop.wait())
+        working = asyncio.create_task(self._work())
+        try:
+            await asyncio.wait({stopping, working}, return_when=asyncio.FIRST_COMPLETED)
+            if working.done():
+                working.result()
+        finally:
+            for task in (stopping, working, *chores):
+                task.cancel()
+            await asyncio.gather(stopping, working, *chores, return_exceptions=True)
+            await self._drain(list(self._partitions.values()), flush=True)
+            self._say_totals()
+            with contextlib.suppress(KafkaError):
+                await self._consumer.stop()
+            await self._dead_letters.stop()
+            await self._admin.close()
+            self._writer.close()
+
+    # The group's assignment
+
+    async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        """Finish what is under way; what is only read is read again by the next owner."""
+        left = [self._partitions.pop(tp) for tp in revoked if tp in self._partitions]
+        self._unplaced.difference_update(revoked)
+        await self._drain(left, flush=False)
+
+    async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        """Hold the new partitions until the ledger says where each is read on.
+
+        The group must not wait for the warehouse, so the ledger is asked outside of the listener.
+        The position set here is never read from: the partition is paused.
+        """
+        for tp in assigned:
+            self._consumer.pause(tp)
+            self._consumer.seek(tp, 0)
+        self._unplaced.update(assigned)
+        if assigned:
+            logger.info("assigned %d partitions of %s", len(assigned), self._topic)
+
+    async def _place(self, wanted: set[TopicPartition]) -> None:
+        """Find in the ledger where the partitions are read on, and report what was lost."""
+        cluster_id = await self._read_cluster_id()
+        positions = await self._writer.positions(self._topic)
+        log_starts, log_ends = await until_done(
+            "read", f"the offsets of {self._topic}", lambda: self._log_bounds(wanted)
+        )
+        count = len(self._consumer.partitions_for_topic(self._topic) or wanted)
+        placed: list[_Partition] = []
+        findings: list[LedgerRow] = []
+        for tp in sorted(wanted & self._unplaced):
+            start = plan_start(
+                positions,
+                Stream(cluster_id, tp.topic, tp.partition),
+                log_start=log_starts[tp],
+                log_end=log_ends[tp],
+                partitions=count,
+            )
+            findings.extend(start.findings)
+            placed.append(_Partition(tp, start.stream, start.offset))
+        if findings:
+            self._report_findings(findings)
+            await self._writer.record(findings)
+        self._cluster_id = cluster_id
+        for partition in placed:
+            tp = partition.topic_partition
+            if tp in self._unplaced and tp in self._consumer.assignment():
+                self._unplaced.discard(tp)
+                self._consumer.seek(tp, partition.expected)
+                self._consumer.resume(tp)
+                self._partitions[tp] = partition
+
+    async def _log_bounds(
+        self, partitions: Iterable[TopicPartition]
+    ) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
+        wanted = list(partitions)
+        starts = await self._consumer.beginning_offsets(wanted)
+        return starts, await self._consumer.end_offsets(wanted)
+
+    async def _read_cluster_id(self) -> str:
+        described = await until_done(
+            "ask", "Kafka for its cluster id", self._admin.describe_cluster
+        )
+        return str(described["cluster_id"])
+
+    async def _watch_cluster(self) -> None:
+        """A broker that was replaced behind the same address has other messages at our offsets."""
+        while True:
+            await asyncio.sleep(CLUSTER_CHECK_EVERY_S)
+            found = await self._read_cluster_id()
+            if self._cluster_id and found != self._cluster_id:
+                logger.error("the cluster is %s now and was %s", found, self._cluster_id)
+                await self._withdraw(set(self._partitions))
+
+    async def _withdraw(self, partitions: Collection[TopicPartition]) -> None:
+        """Stop reading the partitions, finish what is under way, and place them anew."""
+        taken = [self._partitions.pop(tp) for tp in partitions if tp in self._partitions]
+        for partition in taken:
+            with contextlib.suppress(Exception):  # no longer assigned: nothing to pause
+                self._consumer.pause(partition.topic_partition)
+        await self._drain(taken, flush=True)
+        self._unplaced.update(
+            p.topic_partition for p in taken if p.topic_partition in self._consumer.assignment()
+        )
+
+    # Reading
+
+    async def _work(self) -> None:
+        while True:
+            if self._unplaced:
+                await self._place(set(self._unplaced))
+            self._close_due()
+            await self._read()
+
+    async def _read(self) -> None:
+        wanted = [tp for tp, partition in self._partitions.items() if self._has_room(partition)]
+        if not wanted:
+            # `getmany()` without partitions would read all of them.
+            storing = [p.storing for p in self._partitions.values() if p.is_storing and p.storing]
+            if storing:
+                await asyncio.wait(
+                    storing, timeout=POLL_MS / 1000, return_when=asyncio.FIRST_COMPLETED
+                )
+            else:
+                await asyncio.sleep(POLL_MS / 1000)
+            return
+        try:
+            fetched = await self._consumer.getmany(
+                *wanted, timeout_ms=POLL_MS, max_records=MAX_POLL_RECORDS
+            )
+        except OffsetOutOfRangeError as error:
+            out_of_range = set(error.args[0])
+            logger.warning(
+                "offsets are out of the broker's range: %s",
+                ", ".join(f"{tp.partition} at {at}" for tp, at in error.args[0].items()),
+            )
+            self._rewind()
+            await self._withdraw(out_of_range)
+            return
+        except KafkaError as error:
+            logger.warning("waiting for Kafka: %s: %s", type(error).__name__, error)
+            self._rewind()
+            await asyncio.sleep(POLL_MS / 1000)
+            return
+        for tp, records in fetched.items():
+            partition = self._partitions.get(tp)
+            if partition is not None:
+                self._take(partition, records)
+                await asyncio.sleep(0)
+
+    def _rewind(self) -> None:
+        """Read on exactly behind what was taken.
+
+        An error of one partition makes aiokafka forget records of others that it had already
+        counted as consumed.
+        """
+        for tp, partition in self._partitions.items():
+            if tp in self._consumer.assignment():
+                self._consumer.seek(tp, partition.expected)
+
+    def _take(self, partition: _Partition, records: list) -> None:  # type: ignore[type-arg]
+        batch = partition.open
+        if batch is None:
+            batch = Batch(partition.stream, partition.expected, time.monotonic())
+        for record in records:
+            if record.offset >= batch.next_offset:
+                batch.add(record)
+        if len(batch):
+            partition.open = batch
+            partition.expected = batch.next_offset
+        metrics.MESSAGES.inc(len(records))
+        self._totals["messages"] += len(records)
+
+    def _has_room(self, partition: _Partition) -> bool:
+        batch = partition.open
+        if batch is not None and self._is_full(batch):
+            return False
+        held = sum(p.held_bytes for p in self._partitions.values())
+        return held < HELD_BATCHES * self._settings.ingest_max_bytes
+
+    def _is_full(self, batch: Batch) -> bool:
+        return (
+            len(batch) >= self._settings.ingest_max_rows
+            or batch.message_bytes >= self._settings.ingest_max_bytes
+        )
+
+    def _close_due(self) -> None:
+        """Start to store each batch that is full or old enough."""
+        now = time.monotonic()
+        inserting = self._writer.insert_seconds * len(self._partitions) / AGE_SHARE
+        linger = max(self._settings.ingest_linger_ms / 1000, min(inserting, 2.0))
+        for partition in self._partitions.values():
+            batch = partition.open
+            if batch is None or partition.is_storing:
+                continue
+            if self._is_full(batch) or now - batch.opened_at >= linger:
+                self._start_storing(partition, batch)
+
+    # Storing
+
+    def _start_storing(self, partition: _Partition, batch: Batch) -> None:
+        partition.open = None
+        partition.under_way = batch
+        partition.storing = asyncio.create_task(self._store(partition, batch))
+        partition.storing.add_done_callback(_say_if_failed)
+
+    async def _store(self, partition: _Partition, batch: Batch) -> None:
+        """Insert, dead letters, ledger, commit: each step only after the one before it is sure."""
+        batch.end_offset = self._highwater(partition.topic_partition)
+        await self._writer.insert(batch)
+        if batch.dead:
+            await self._dead_letters.send(batch.stream, batch.dead)
+        await self._writer.record([*batch.gaps, batch.ledger_row()])
+        partition.stored = batch.next_offset
+        partition.under_way = None
+        self._count(batch)
+        await self._commit(partition.topic_partition, batch.next_offset)
+
+    async def _commit(self, tp: TopicPartition, offset: int) -> None:
+        """Tell the group, for those who watch its lag; a failure changes nothing here."""
+        if tp not in self._consumer.assignment():
+            return
+        try:
+            await self._consumer.commit({tp: OffsetAndMetadata(offset, "")})
+        except (KafkaError, AssertionError) as error:
+            logger.info("partition %d not committed at %d: %s", tp.partition, offset, error)
+
+    async def _drain(self, partitions: list[_Partition], *, flush: bool) -> None:
+        """Wait for what is under way, and with `flush` store what is open, within the limit."""
+        async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(self._abandon, partitions)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(DRAIN_LIMIT_S):
+                    await asyncio.gather(*(self._finish(p, flush=flush) for p in partitions))
+
+    async def _finish(self, partition: _Partition, *, flush: bool) -> None:
+        if partition.storing is not None:
+            await asyncio.wait({partition.storing})
+        if flush and partition.open is not None:
+            self._start_storing(partition, partition.open)
+            assert partition.storing is not None
+            await asyncio.wait({partition.storing})
+
+    async def _abandon(self, partitions: list[_Partition]) -> None:
+        for partition in partitions:
+            if partition.is_storing and partition.storing is not None:
+                logger.warning(
+                    "partition %d: left after %.0f s without an answer; it is read again from %d",
+                    partition.topic_partition.partition,
+                    DRAIN_LIMIT_S,
+                    partition.stored,
+                )
+                partition.storing.cancel()
+
+    # Telling
+
+    def _highwater(self, tp: TopicPartition) -> int:
+        if tp not in self._consumer.assignment():
+            return 0
+        return self._consumer.highwater(tp) or 0
+
+    def _count(self, batch: Batch) -> None:
+        label = str(batch.stream.partition)
+        metrics.BATCHES.inc()
+        metrics.ROWS.inc(batch.accepted)
+        metrics.UNKNOWN_ACTIONS.inc(batch.unknown_actions)
+        metrics.STORED_OFFSET.labels(partition=label).set(batch.last_offset)
+        for letter in batch.dead:
+            metrics.DEAD_LETTERS.labels(reason=letter.rejection.reason.value).inc()
+        for gap in batch.gaps:
+            metrics.GAPS.labels(partition=label).inc(gap.messages)
+            logger.warning(
+                "%s: offsets %d to %d hold no message",
+                gap.stream,
+                gap.first_offset,
+                gap.last_offset,
+            )
+        self._totals["batches"] += 1
+        self._totals["stored"] += batch.accepted
+        self._totals["dead"] += len(batch.dead)
+
+    def _report_findings(self, findings: list[LedgerRow]) -> None:
+        for row in findings:
+            if row.kind == "lost":
+                metrics.LOST.labels(partition=str(row.stream.partition)).inc(row.messages)
+                logger.error(
+                    "LOST %d messages of %s: offsets %d to %d were gone before they were read",
+                    row.messages,
+                    row.stream,
+                    row.first_offset,
+                    row.last_offset,
+                )
+            elif row.kind == "replaced":
+                metrics.REPLACED.inc()
+                logger.error(
+                    "%s cannot be read any more: its broker or topic was replaced. It is stored up "
+                    "to offset %d; what came behind and was never seen is unknown",
+                    row.stream,
+                    row.first_offset - 1,
+                )
+
+    async def _report(self) -> None:
+        while True:
+            await asyncio.sleep(REPORT_EVERY_S)
+            self._say_totals()
+
+    def _say_totals(self) -> None:
+        lag = 0
+        for tp, partition in self._partitions.items():
+            behind = max(0, self._highwater(tp) - partition.stored)
+            metrics.LAG.labels(partition=str(tp.partition)).set(behind)
+            lag += behind
+        if self._totals:
+            logger.info(
+                "read %d messages, stored %d events in %d batches, %d dead letters, lag %d",
+                self._totals["messages"],
+                self._totals["stored"],
+                self._totals["batches"],
+                self._totals["dead"],
+                lag,
+            )
+        self._totals.clear()
+
+
+def _say_if_failed(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        logger.error("storing a batch failed for good", exc_info=task.exception())

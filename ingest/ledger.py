@@ -1,0 +1,227 @@
+"""The ledger: which offsets of which stream are readable in the warehouse, and what was lost.
+
+It lies beside the data, so that after a crash or a restore ingestion goes on where the data ends,
+whatever the consumer group's committed offset says.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Literal
+
+from clickhouse_connect.driver import Client
+from msgspec import Struct
+
+from ingest.streams import Stream, parse_stream
+
+Kind = Literal["stored", "lost", "gap", "replaced"]
+
+
+class LedgerRow(Struct, frozen=True):
+    """A contiguous range of offsets, both ends included. Counts are messages."""
+
+    stream: Stream
+    first_offset: int
+    last_offset: int
+    kind: Kind
+    accepted: int = 0
+    dead: int = 0
+    end_offset: int = 0
+    newest_appended_at: datetime | None = None
+
+    @property
+    def messages(self) -> int:
+        """The number of offsets in the range."""
+        return self.last_offset - self.first_offset + 1
+
+
+class Position(Struct, frozen=True):
+    """Where a stream stands.
+
+    Everything before `next_offset` is stored; everything before `accounted` is stored or known to
+    be lost; `end_offset` is the end of the log as last seen; `replaced` says that the stream's end
+    was already reported.
+    """
+
+    stream: Stream
+    next_offset: int = 0
+    accounted: int = 0
+    end_offset: int = 0
+    replaced: bool = False
+
+
+COLUMNS = (
+    "stream",
+    "first_offset",
+    "last_offset",
+    "kind",
+    "cluster_id",
+    "topic",
+    "partition",
+    "accepted",
+    "dead",
+    "end_offset",
+    "newest_appended_at",
+    "stored_at",
+)
+
+# `covered` is the furthest offset of the rows before; a row that starts beyond it begins a hole.
+_POSITIONS = """
+with
+    ranges as (
+        select
+            stream, first_offset, last_offset, kind, end_offset,
+            row_number() over earlier as number,
+            max(last_offset) over (
+                partition by stream order by first_offset, last_offset
+                rows between unbounded preceding and 1 preceding
+            ) as covered
+        from raw.ingest_ledger
+        where topic = {topic:String} and kind != 'replaced'
+        window earlier as (partition by stream order by first_offset, last_offset)
+    ),
+    holes as (
+        select stream, min(first_offset) as hole
+        from ranges
+        where number > 1 and first_offset > covered + 1
+        group by stream
+    ),
+    contiguous as (
+        select
+            ranges.stream as stream,
+            maxIf(last_offset + 1, kind in ('stored', 'gap')) as next_offset,
+            max(last_offset + 1) as accounted,
+            max(end_offset) as end_offset
+        from ranges left join holes on ranges.stream = holes.stream
+        where holes.hole is null or first_offset < holes.hole
+        group by ranges.stream
+    ),
+    ends as (
+        select stream, max(first_offset) as replaced_at, 1 as known
+        from raw.ingest_ledger
+        where topic = {topic:String} and kind = 'replaced'
+        group by stream
+    )
+select
+    contiguous.stream, next_offset, accounted, end_offset,
+    coalesce(ends.known, 0) = 1 and ends.replaced_at >= next_offset
+from contiguous left join ends on contiguous.stream = ends.stream
+"""
+
+
+def read_positions(client: Client, topic: str) -> list[Position]:
+    """The position of every stream that this topic ever had, in all clusters."""
+    rows = client.query(
+        _POSITIONS, parameters={"topic": topic}, settings={"join_use_nulls": 1}
+    ).result_rows
+    return [
+        Position(parse_stream(stream), next_offset, accounted, end_offset, bool(replaced))
+        for stream, next_offset, accounted, end_offset, replaced in rows
+    ]
+
+
+def append(client: Client, rows: Sequence[LedgerRow]) -> None:
+    """Write rows; writing a row again changes nothing."""
+    now = datetime.now(UTC)
+    client.insert(
+        "raw.ingest_ledger",
+        [
+            (
+                str(row.stream),
+                row.first_offset,
+                row.last_offset,
+                row.kind,
+                row.stream.cluster_id,
+                row.stream.topic,
+                row.stream.partition,
+                row.accepted,
+                row.dead,
+                row.end_offset,
+                row.newest_appended_at,
+                now,
+            )
+            for row in rows
+        ],
+        column_names=COLUMNS,
+        settings={"async_insert": 0},
+    )
+
+
+def current(positions: Iterable[Position], cluster_id: str, partition: int, topic: str) -> Position:
+    """The position of the partition's newest stream in the cluster; at 0 for one never read."""
+    own = [
+        p
+        for p in positions
+        if (p.stream.cluster_id, p.stream.topic, p.stream.partition)
+        == (cluster_id, topic, partition)
+    ]
+    return max(
+        own, key=lambda p: p.stream.epoch, default=Position(Stream(cluster_id, topic, partition))
+    )
+
+
+class Start(Struct, frozen=True):
+    """Where to read on, as which stream, and what the ledger must be told before."""
+
+    stream: Stream
+    offset: int
+    findings: tuple[LedgerRow, ...] = ()
+
+
+def plan_start(
+    positions: Sequence[Position],
+    own: Stream,
+    *,
+    log_start: int,
+    log_end: int,
+    partitions: int,
+) -> Start:
+    """Decide from the ledger and the broker's log where a partition is read on.
+
+    `own` names the partition (its epoch is ignored), which has offsets from `log_start` up to but
+    without `log_end`. Partition 0 also answers for former partitions beyond `partitions`.
+    """
+    findings: list[LedgerRow] = []
+    for position in positions:
+        was = position.stream
+        same_place = was.partition == own.partition or (
+            own.partition == 0 and was.partition >= partitions
+        )
+        if was.cluster_id != own.cluster_id and same_place and not position.replaced:
+            findings.extend(_ended(position))
+
+    position = current(positions, own.cluster_id, own.partition, own.topic)
+    if position.next_offset > log_end:
+        findings.extend(_ended(position))
+        position = Position(position.stream.renewed())
+    start = max(position.next_offset, log_start)
+    accounted = max(position.next_offset, position.accounted)
+    if accounted < start:
+        findings.append(
+            LedgerRow(position.stream, accounted, start - 1, "lost", end_offset=log_end)
+        )
+    return Start(position.stream, start, tuple(findings))
+
+
+def _ended(position: Position) -> list[LedgerRow]:
+    """What the ledger says of a stream that cannot be read any more."""
+    rows = []
+    if position.accounted < position.end_offset:
+        rows.append(
+            LedgerRow(
+                position.stream,
+                position.accounted,
+                position.end_offset - 1,
+                "lost",
+                end_offset=position.end_offset,
+            )
+        )
+    rows.append(
+        LedgerRow(
+            position.stream,
+            position.next_offset,
+            position.next_offset,
+            "replaced",
+            end_offset=position.end_offset,
+        )
+    )
+    return rows

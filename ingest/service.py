@@ -1,0 +1,50 @@
+"""The process of ingestion: its event loop, signals, log and memory settings."""
+
+import asyncio
+import gc
+import logging
+import signal
+
+import uvloop
+
+from ingest.batch import warm_up
+from ingest.consumer import Ingestion
+from ingest.metrics import serve_metrics
+from tally.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+# Cyclic collection costs the consumer a third of its rate, and messages form no cycles.
+GC_THRESHOLDS = (100_000, 50, 100)
+
+
+def run(settings: Settings) -> None:
+    """Ingest until SIGTERM or SIGINT."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("aiokafka").setLevel(logging.WARNING)
+    # Named before anything is tried, so that a missing endpoint is an error and not a retry.
+    settings.endpoint("clickhouse_url")
+    settings.endpoint("kafka_bootstrap")
+    warm_up()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
+    if settings.ingest_metrics_port is not None:
+        serve_metrics(settings.ingest_metrics_port)
+    uvloop.run(_run(settings))
+
+
+async def _run(settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    logger.info(
+        "ingesting %s as group %s from %s into %s",
+        settings.actions_topic,
+        settings.ingest_group,
+        settings.kafka_bootstrap,
+        settings.clickhouse_url,
+    )
+    await Ingestion(settings).run(stop)
+    logger.info("stopped")
