@@ -11,6 +11,12 @@
 {%- endmacro %}
 
 
+{#- The user-days that each run recomputed, kept for 30 days. -#}
+{% macro touched_user_days() -%}
+    marts.touched_user_days
+{%- endmacro %}
+
+
 {% macro create_materialization_windows() %}
     {% if execute and flags.WHICH in ('run', 'build', 'test', 'docs', 'show') %}
         {% do run_query('create database if not exists marts') %}
@@ -21,6 +27,13 @@
             ~ "state Enum8('opened' = 1, 'closed' = 2), "
             ~ "recorded_at DateTime64(3, 'UTC') default now64(3, 'UTC')"
             ~ ") engine = MergeTree order by (model, version)"
+        ) %}
+        {% do run_query(
+            "create table if not exists " ~ touched_user_days() ~ " ("
+            ~ "model LowCardinality(String), run_id String, user_id UInt64, date Date, "
+            ~ "recorded_at DateTime default now()"
+            ~ ") engine = MergeTree order by (model, run_id, user_id, date) "
+            ~ "ttl recorded_at + interval 30 day"
         ) %}
     {% endif %}
 {% endmacro %}
@@ -91,6 +104,42 @@
 {% macro window_version() -%}
     (select max(version) from {{ materialization_windows() }} where {{ is_current_window() }})
 {%- endmacro %}
+
+
+{#- Writes down the user-days that this run has to recompute: none where it reads everything anyway. -#}
+{% macro record_touched_days() %}
+    {% if is_incremental() %}
+        insert into {{ touched_user_days() }} (model, run_id, user_id, date)
+        with
+        arrived as (
+            {{ arrivals_in_window() }}
+        ),
+        touched as (
+            {{ touched_days('arrived') }}
+        )
+        select
+            '{{ this.identifier }}',
+            '{{ invocation_id }}',
+            user_id,
+            date
+        from touched
+    {% else %}
+        select 1
+    {% endif %}
+{% endmacro %}
+
+
+{#- The touched days of this run, for the macros of player_days.sql. -#}
+{% macro touched_in_window() %}
+    {% set recorded = touched_user_days()
+        ~ " where model = '" ~ this.identifier ~ "' and run_id = '" ~ invocation_id ~ "'" %}
+    {{ return({
+        'users': '(select user_id from ' ~ recorded ~ ')',
+        'days': '(select user_id, date from ' ~ recorded ~ ')',
+        'first_date': '(select min(date) from ' ~ recorded ~ ')',
+        'last_date': '(select max(date) from ' ~ recorded ~ ')',
+    }) }}
+{% endmacro %}
 
 
 {#- The arrivals that this run takes: user_id, occurred_date, round_id. -#}

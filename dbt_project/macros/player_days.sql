@@ -2,7 +2,9 @@
     The definitions of what one user did on one UTC day. The marts and the live relation are both made
     of these macros, so a number cannot depend on which of the two a day was read from.
 
-    `touched` names a CTE (user_id, date) that limits the work; without it, all of raw is read.
+    `touched` limits the work to user-days: SQL for the right side of `in` for its users and its (user,
+    date) pairs, and for its first and last date (see `touched_in_window`, `touched_as_asked`). Without
+    it, all of raw is read.
     Duplicates of an event change nothing here: every aggregate is over distinct events or takes a
     maximum.
 -#}
@@ -34,11 +36,23 @@
 
 {#- Restricts raw events to the touched days. The bounds let ClickHouse skip whole months. -#}
 {% macro is_on_touched_day(touched) -%}
-    user_id in (select user_id from {{ touched }})
-    and occurred_at >= (select toDateTime64(min(date), 3, 'UTC') from {{ touched }})
-    and occurred_at < (select toDateTime64(max(date) + 1, 3, 'UTC') from {{ touched }})
-    and (user_id, {{ utc_date('occurred_at') }}) in (select user_id, date from {{ touched }})
+    user_id in {{ touched.users }}
+    and occurred_at >= toDateTime64({{ touched.first_date }}, 3, 'UTC')
+    and occurred_at < toDateTime64({{ touched.last_date }} + 1, 3, 'UTC')
+    and (user_id, {{ utc_date('occurred_at') }}) in {{ touched.days }}
 {%- endmacro %}
+
+
+{#- The touched days of the asked users, as a reader passes them: `touched` and, for the bounds, the first
+    and the last of their dates. -#}
+{% macro touched_as_asked() %}
+    {{ return({
+        'users': '{user_ids:Array(UInt64)}',
+        'days': '{touched:Array(Tuple(UInt64, Date))}',
+        'first_date': '{first_touched:Date}',
+        'last_date': '{last_touched:Date}',
+    }) }}
+{% endmacro %}
 
 
 {#- user_id, date, is_active (all_actions), has_daily_login, events. -#}
@@ -71,7 +85,7 @@
     from {{ source('raw', 'round_events') }}
     {% if touched %}
         where
-            user_id in (select user_id from {{ touched }})
+            user_id in {{ touched.users }}
             and (user_id, round_id) in (
                 select
                     user_id,
@@ -120,6 +134,6 @@
             and seen = ({{ utc_date('settled.1') }}, settled.2) as is_counted
         from ({{ rounds(touched) }})
     )
-    {% if touched %}where (user_id, date) in (select user_id, date from {{ touched }}){% endif %}
+    {% if touched %}where (user_id, date) in {{ touched.days }}{% endif %}
     group by user_id, date, game_type
 {%- endmacro %}

@@ -4,9 +4,9 @@
 -#}
 
 
-{#- Activity metrics per user. `days`: a relation (user_id, date, ...); `active`: the condition that makes
-    a day active under the asked definition. The streak counts daily_login days under either. -#}
-{% macro activity_stats(days, as_of, active, prefix='') -%}
+{#- Activity metrics per user. `days`: a relation (user_id, date, is_active, has_daily_login); `active`: the
+    column that makes a day active under the asked definition. The streak is of daily logins under either. -#}
+{% macro activity_stats(days, as_of, active) -%}
     select
         user_id,
         {% for window in [7, 30, 90] %}
@@ -26,17 +26,86 @@
     dates, newest first, the i-th is newest - (i - 1) exactly for the leading run and never after it. -#}
 {% macro current_streak(condition, as_of) -%}
     length(arrayFilter(
-        (day, i) -> newest_login[1] >= {{ as_of }} - 1 and day = newest_login[1] - (i - 1),
-        arrayReverseSort(groupUniqArrayIf(date, {{ condition }})) as newest_login,
-        arrayEnumerate(newest_login)
+        (login, i) -> newest_first[1] >= {{ as_of }} - 1 and login = newest_first[1] - (i - 1),
+        arrayReverseSort(groupUniqArrayIf(date, {{ condition }})) as newest_first,
+        arrayEnumerate(newest_first)
     ))
 {%- endmacro %}
 
 
-{#- The game metrics as sums over days and games. -#}
+{#- The metrics that add up over days and games. -#}
+{% macro game_metrics() %}
+    {{ return([
+        'played', 'wins', 'losses', 'draws', 'no_outcome', 'bet_amount', 'payout_amount'
+    ]) }}
+{% endmacro %}
+
+
+{#- Their sums, under the same names. -#}
 {% macro game_sums() -%}
-    {% for metric in ['played', 'wins', 'losses', 'draws', 'no_outcome', 'bet_amount', 'payout_amount'] -%}
+    {% for metric in game_metrics() -%}
         sum({{ metric }}) as {{ metric }}{% if not loop.last %},
         {% endif %}
     {%- endfor %}
+{%- endmacro %}
+
+
+{#- What `GET /api/users/stats` answers, per user: from the CTEs `days` (user_id, date, active,
+    has_daily_login) and `game_days` (user_id, date, game_type and the game metrics). The totals are the sums
+    of the games listed beside them, so the two agree in every answer. -#}
+{% macro api_stats(as_of) -%}
+    activity as (
+        {{ activity_stats('days', as_of, 'active') }}
+    ),
+
+    games_by_type as (
+        select
+            user_id,
+            game_type,
+            {{ game_sums() }}
+        from game_days
+        where date <= {{ as_of }}
+        group by user_id, game_type
+        having played > 0
+    ),
+
+    games as (
+        select
+            user_id,
+            {{ game_sums() }},
+            arraySort(groupArray((
+                game_type,
+                {% for metric in game_metrics() -%}
+                    games_by_type.{{ metric }}{% if not loop.last %},{% endif %}
+                {% endfor -%}
+            ))) as by_game
+        from games_by_type
+        group by user_id
+    )
+
+    select
+        activity.user_id as user_id,
+        toUInt64(ifNull(games.played, 0)) as total_games_played,
+        toUInt64(ifNull(games.wins, 0)) as total_wins,
+        toUInt64(ifNull(games.losses, 0)) as total_losses,
+        toUInt64(ifNull(games.draws, 0)) as total_draws,
+        toUInt64(ifNull(games.no_outcome, 0)) as total_no_outcome,
+        toInt64(ifNull(games.bet_amount, 0)) as bet_amount,
+        toInt64(ifNull(games.payout_amount, 0)) as payout_amount,
+        activity.last_7d_active_days as last_7d_active_days,
+        activity.last_30d_active_days as last_30d_active_days,
+        activity.last_90d_active_days as last_90d_active_days,
+        activity.lifetime_active_days as lifetime_active_days,
+        activity.current_streak_days as current_streak_days,
+        activity.first_active_date as first_active_date,
+        activity.last_active_date as last_active_date,
+        games.by_game as by_game
+    from activity
+    left join games on activity.user_id = games.user_id
+{%- endmacro %}
+
+
+{#- Whether a day is active under the definition that the reader passes. -#}
+{% macro is_active_as_asked() -%}
+    if({definition:String} = 'daily_login', has_daily_login, is_active)
 {%- endmacro %}

@@ -5,27 +5,19 @@
         on_schema_change='fail',
         engine='ReplacingMergeTree(version)',
         order_by='(user_id, date, game_type)',
-        pre_hook='{{ open_window() }}',
+        pre_hook=['{{ open_window() }}', '{{ record_touched_days() }}'],
         post_hook='{{ close_window() }}',
     )
 }}
+
+{%- set touched = touched_in_window() if is_incremental() else none %}
 
 -- depends_on: {{ source('raw', 'arrivals') }}
 -- depends_on: {{ source('raw', 'events') }}
 -- depends_on: {{ source('raw', 'ingest_ledger') }}
 with
-{% if is_incremental() %}
-arrived as (
-    {{ arrivals_in_window() }}
-),
-
-touched as (
-    {{ touched_days('arrived') }}
-),
-{% endif %}
-
 games as (
-    {{ games_by_day('touched' if is_incremental() else none) }}
+    {{ games_by_day(touched) }}
 )
 
 select

@@ -1,7 +1,13 @@
 {{ config(materialized='view') }}
 {%- set user_ids = '{user_ids:Array(UInt64)}' -%}
 {%- set as_of = '{as_of:Date}' -%}
-{%- set active = "if({definition:String} = 'daily_login', has_daily_login, is_active)" %}
+{%- set active = "if({definition:String} = 'daily_login', has_daily_login, is_active)" -%}
+{%- set touched = {
+    'users': '(select user_id from touched)',
+    'days': '(select user_id, date from touched)',
+    'first_date': '(select min(date) from touched)',
+    'last_date': '(select max(date) from touched)',
+} %}
 
 with
 arrived as (
@@ -28,7 +34,7 @@ days as (
         date,
         is_active,
         has_daily_login
-    from ({{ activity_by_day('touched') }})
+    from ({{ activity_by_day(touched) }})
 ),
 
 game_days as (
@@ -59,7 +65,7 @@ game_days as (
         no_outcome,
         bet_amount,
         payout_amount
-    from ({{ games_by_day('touched') }})
+    from ({{ games_by_day(touched) }})
 ),
 
 activity as (

@@ -1,0 +1,16 @@
+{{ config(materialized='view') }}
+
+with
+arrived as (
+    select
+        user_id,
+        occurred_date,
+        round_id
+    from {{ source('raw', 'arrivals') }}
+    where
+        user_id in {user_ids:Array(UInt64)}
+        and toInt64(offset)
+        > transform(toString(stream), {streams:Array(String)}, {offsets:Array(Int64)}, toInt64(-1))
+)
+
+{{ touched_days('arrived') }}

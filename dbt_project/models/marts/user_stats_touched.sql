@@ -1,0 +1,39 @@
+{{ config(materialized='view') }}
+{%- set touched = touched_as_asked() %}
+
+with
+days as (
+    select
+        user_id,
+        date,
+        has_daily_login,
+        {{ is_active_as_asked() }} as active
+    from {{ ref('user_days') }} {{ latest_versions() }}
+    where user_id in {user_ids:Array(UInt64)} and (user_id, date) not in {{ touched.days }}
+    union all
+    select
+        user_id,
+        date,
+        has_daily_login,
+        {{ is_active_as_asked() }} as active
+    from ({{ activity_by_day(touched) }})
+),
+
+game_days as (
+    select
+        user_id,
+        date,
+        game_type,
+        {{ game_metrics() | join(', ') }}
+    from {{ ref('user_game_days') }} {{ latest_versions() }}
+    where user_id in {user_ids:Array(UInt64)} and (user_id, date) not in {{ touched.days }}
+    union all
+    select
+        user_id,
+        date,
+        game_type,
+        {{ game_metrics() | join(', ') }}
+    from ({{ games_by_day(touched) }})
+),
+
+{{ api_stats('{as_of:Date}') }}
