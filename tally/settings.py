@@ -40,6 +40,9 @@ class Settings(BaseSettings):
     clickhouse_user: str = "default"
     clickhouse_password: SecretStr = SecretStr("")
     kafka_bootstrap: str | None = Field(None, description="host:port[,host:port...]")
+    postgres_url: str | None = Field(
+        None, description="postgresql://... of the backend's system of record, if there is one."
+    )
     api_url: str | None = None
     dagster_url: str | None = None
 
