@@ -47,10 +47,10 @@
     and the last of their dates. -#}
 {% macro touched_as_asked() %}
     {{ return({
-        'users': '{user_ids:Array(UInt64)}',
-        'days': '{touched:Array(Tuple(UInt64, Date))}',
-        'first_date': '{first_touched:Date}',
-        'last_date': '{last_touched:Date}',
+        'users': parameter('user_ids', 'Array(UInt64)'),
+        'days': parameter('touched', 'Array(Tuple(UInt64, Date))'),
+        'first_date': parameter('first_touched', 'Date'),
+        'last_date': parameter('last_touched', 'Date'),
     }) }}
 {% endmacro %}
 

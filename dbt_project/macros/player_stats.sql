@@ -85,13 +85,13 @@
 
     select
         activity.user_id as user_id,
-        toUInt64(ifNull(games.played, 0)) as total_games_played,
-        toUInt64(ifNull(games.wins, 0)) as total_wins,
-        toUInt64(ifNull(games.losses, 0)) as total_losses,
-        toUInt64(ifNull(games.draws, 0)) as total_draws,
-        toUInt64(ifNull(games.no_outcome, 0)) as total_no_outcome,
-        toInt64(ifNull(games.bet_amount, 0)) as bet_amount,
-        toInt64(ifNull(games.payout_amount, 0)) as payout_amount,
+        toUInt64(coalesce(games.played, 0)) as total_games_played,
+        toUInt64(coalesce(games.wins, 0)) as total_wins,
+        toUInt64(coalesce(games.losses, 0)) as total_losses,
+        toUInt64(coalesce(games.draws, 0)) as total_draws,
+        toUInt64(coalesce(games.no_outcome, 0)) as total_no_outcome,
+        toInt64(coalesce(games.bet_amount, 0)) as bet_amount,
+        toInt64(coalesce(games.payout_amount, 0)) as payout_amount,
         activity.last_7d_active_days as last_7d_active_days,
         activity.last_30d_active_days as last_30d_active_days,
         activity.last_90d_active_days as last_90d_active_days,
@@ -107,5 +107,5 @@
 
 {#- Whether a day is active under the definition that the reader passes. -#}
 {% macro is_active_as_asked() -%}
-    if({definition:String} = 'daily_login', has_daily_login, is_active)
+    if({{ parameter('definition', 'String') }} = 'daily_login', has_daily_login, is_active)
 {%- endmacro %}

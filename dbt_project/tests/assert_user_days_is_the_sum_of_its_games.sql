@@ -30,9 +30,21 @@ games as (
 ),
 
 signed as (
-    select user_id, date, toInt64(played) as played, bet_amount, payout_amount from days
+    select
+        user_id,
+        date,
+        toInt64(played) as played,
+        bet_amount,
+        payout_amount
+    from days
     union all
-    select user_id, date, -toInt64(played), -bet_amount, -payout_amount from games
+    select
+        user_id,
+        date,
+        -toInt64(played) as played,
+        -bet_amount as bet_amount,
+        -payout_amount as payout_amount
+    from games
 )
 
 select

@@ -8,9 +8,9 @@ arrived as (
         round_id
     from {{ source('raw', 'arrivals') }}
     where
-        user_id in {user_ids:Array(UInt64)}
+        user_id in {{ parameter('user_ids', 'Array(UInt64)') }}
         and toInt64(offset)
-        > transform(toString(stream), {streams:Array(String)}, {offsets:Array(Int64)}, toInt64(-1))
+        > transform(toString(stream), {{ parameter('streams', 'Array(String)') }}, {{ parameter('offsets', 'Array(Int64)') }}, toInt64(-1))
 )
 
 {{ touched_days('arrived') }}

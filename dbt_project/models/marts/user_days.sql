@@ -39,13 +39,13 @@ select
     toBool(activity.is_active) as is_active,
     toBool(activity.has_daily_login) as has_daily_login,
     activity.events as events,
-    toUInt64(ifNull(games.played, 0)) as played,
-    toUInt64(ifNull(games.wins, 0)) as wins,
-    toUInt64(ifNull(games.losses, 0)) as losses,
-    toUInt64(ifNull(games.draws, 0)) as draws,
-    toUInt64(ifNull(games.no_outcome, 0)) as no_outcome,
-    toInt64(ifNull(games.bet_amount, 0)) as bet_amount,
-    toInt64(ifNull(games.payout_amount, 0)) as payout_amount,
+    toUInt64(coalesce(games.played, 0)) as played,
+    toUInt64(coalesce(games.wins, 0)) as wins,
+    toUInt64(coalesce(games.losses, 0)) as losses,
+    toUInt64(coalesce(games.draws, 0)) as draws,
+    toUInt64(coalesce(games.no_outcome, 0)) as no_outcome,
+    toInt64(coalesce(games.bet_amount, 0)) as bet_amount,
+    toInt64(coalesce(games.payout_amount, 0)) as payout_amount,
     assumeNotNull(toUInt64({{ window_version() }})) as version
 from activity
 left join games_of_all_types as games

@@ -8,7 +8,7 @@ days as (
         has_daily_login,
         {{ is_active_as_asked() }} as active
     from {{ ref('user_days') }} {{ latest_versions() }}
-    where user_id in {user_ids:Array(UInt64)}
+    where user_id in {{ parameter('user_ids', 'Array(UInt64)') }}
 ),
 
 game_days as (
@@ -18,7 +18,7 @@ game_days as (
         game_type,
         {{ game_metrics() | join(', ') }}
     from {{ ref('user_game_days') }} {{ latest_versions() }}
-    where user_id in {user_ids:Array(UInt64)}
+    where user_id in {{ parameter('user_ids', 'Array(UInt64)') }}
 ),
 
-{{ api_stats('{as_of:Date}') }}
+{{ api_stats(parameter('as_of', 'Date')) }}

@@ -1,7 +1,7 @@
 {{ config(materialized='view') }}
-{%- set user_ids = '{user_ids:Array(UInt64)}' -%}
-{%- set as_of = '{as_of:Date}' -%}
-{%- set active = "if({definition:String} = 'daily_login', has_daily_login, is_active)" -%}
+{%- set user_ids = parameter('user_ids', 'Array(UInt64)') -%}
+{%- set as_of = parameter('as_of', 'Date') -%}
+{%- set active = is_active_as_asked() -%}
 {%- set touched = {
     'users': '(select user_id from touched)',
     'days': '(select user_id, date from touched)',
@@ -27,7 +27,12 @@ days as (
     from {{ ref('user_days') }} {{ latest_versions() }}
     where
         user_id in {{ user_ids }}
-        and (user_id, date) not in (select user_id, date from touched)
+        and (user_id, date) not in (
+            select
+                user_id,
+                date
+            from touched
+        )
     union all
     select
         user_id,
@@ -52,7 +57,12 @@ game_days as (
     from {{ ref('user_game_days') }} {{ latest_versions() }}
     where
         user_id in {{ user_ids }}
-        and (user_id, date) not in (select user_id, date from touched)
+        and (user_id, date) not in (
+            select
+                user_id,
+                date
+            from touched
+        )
     union all
     select
         user_id,
@@ -98,13 +108,13 @@ games as (
 
 select
     activity.user_id as user_id,
-    toUInt64(ifNull(games.played, 0)) as total_games_played,
-    toUInt64(ifNull(games.wins, 0)) as total_wins,
-    toUInt64(ifNull(games.losses, 0)) as total_losses,
-    toUInt64(ifNull(games.draws, 0)) as total_draws,
-    toUInt64(ifNull(games.no_outcome, 0)) as total_no_outcome,
-    toInt64(ifNull(games.bet_amount, 0)) as bet_amount,
-    toInt64(ifNull(games.payout_amount, 0)) as payout_amount,
+    toUInt64(coalesce(games.played, 0)) as total_games_played,
+    toUInt64(coalesce(games.wins, 0)) as total_wins,
+    toUInt64(coalesce(games.losses, 0)) as total_losses,
+    toUInt64(coalesce(games.draws, 0)) as total_draws,
+    toUInt64(coalesce(games.no_outcome, 0)) as total_no_outcome,
+    toInt64(coalesce(games.bet_amount, 0)) as bet_amount,
+    toInt64(coalesce(games.payout_amount, 0)) as payout_amount,
     activity.last_7d_active_days as last_7d_active_days,
     activity.last_30d_active_days as last_30d_active_days,
     activity.last_90d_active_days as last_90d_active_days,

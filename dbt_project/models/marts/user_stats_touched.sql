@@ -9,7 +9,7 @@ days as (
         has_daily_login,
         {{ is_active_as_asked() }} as active
     from {{ ref('user_days') }} {{ latest_versions() }}
-    where user_id in {user_ids:Array(UInt64)} and (user_id, date) not in {{ touched.days }}
+    where user_id in {{ parameter('user_ids', 'Array(UInt64)') }} and (user_id, date) not in {{ touched.days }}
     union all
     select
         user_id,
@@ -26,7 +26,7 @@ game_days as (
         game_type,
         {{ game_metrics() | join(', ') }}
     from {{ ref('user_game_days') }} {{ latest_versions() }}
-    where user_id in {user_ids:Array(UInt64)} and (user_id, date) not in {{ touched.days }}
+    where user_id in {{ parameter('user_ids', 'Array(UInt64)') }} and (user_id, date) not in {{ touched.days }}
     union all
     select
         user_id,
@@ -36,4 +36,4 @@ game_days as (
     from ({{ games_by_day(touched) }})
 ),
 
-{{ api_stats('{as_of:Date}') }}
+{{ api_stats(parameter('as_of', 'Date')) }}
