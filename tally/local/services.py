@@ -1,0 +1,242 @@
+"""The table of the services of the local stack: how each starts, after what, and when it is ready.
+
+A new service is one more row of `SERVICES`.
+"""
+
+import json
+import socket
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tally.errors import TallyError
+from tally.local.layout import Layout
+from tally.settings import Settings
+
+PROBE_SECONDS = 2
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a row of the table may look at: the paths, the endpoints, and the stack's own ports."""
+
+    layout: Layout
+    settings: Settings
+    ports: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Service:
+    """One process of the stack."""
+
+    name: str
+    command: Callable[[Context], list[str]]
+    ready: Callable[[Context], bool] | None
+    """Whether it answers; None for a command that is ready when it has ended with success.
+
+    Raises `TallyError` where waiting longer is of no use.
+    """
+    after: tuple[str, ...] = ()
+    """Services that must be ready before this one starts."""
+    replaced_by: str | None = None
+    """The setting that names an outside service; where the environment sets it, none is started."""
+    part: str | None = None
+    """A name for `--without` that it shares with others."""
+    follows: str | None = None
+    """The service whose restart changes its address, so that this one has to be restarted too."""
+    limit_seconds: float = 60
+
+    def is_named(self, names: Collection[str]) -> bool:
+        """Whether one of the names means this service."""
+        return self.name in names or self.part in names
+
+
+def _python(module: str, *arguments: str | Path) -> list[str]:
+    return [sys.executable, "-m", module, *map(str, arguments)]
+
+
+def _tally(command: str, context: Context) -> list[str]:
+    return _python("tally", command, "--home", context.layout.home)
+
+
+def _answers(url: str) -> bool:
+    """Whether a GET of the URL gives 200."""
+    try:
+        with urllib.request.urlopen(url, timeout=PROBE_SECONDS) as response:  # noqa: S310
+            return bool(response.status == 200)
+    except (OSError, urllib.error.HTTPError):
+        return False
+
+
+def _accepts(host: str, port: int) -> bool:
+    """Whether something listens."""
+    try:
+        with socket.create_connection((host, port), timeout=PROBE_SECONDS):
+            return True
+    except OSError:
+        return False
+
+
+def _clickhouse(context: Context) -> list[str]:
+    layout = context.layout
+    port = urlsplit(context.settings.endpoint("clickhouse_url")).port
+    return _python(
+        "tally.local.clickhouse",
+        *("--path", layout.home / "clickhouse"),
+        *("--port", str(port)),
+        *("--port-file", layout.run / "clickhouse"),
+    )
+
+
+def _kafka(context: Context) -> list[str]:
+    return _python("tally.local.kafka", "--port-file", context.layout.kafka_address)
+
+
+def _dagster_code(context: Context) -> list[str]:
+    return _python(
+        "dagster",
+        *("code-server", "start", "-m", "orchestration.definitions"),
+        *("--host", "127.0.0.1", "--port", str(context.ports["dagster_code"])),
+    )
+
+
+def _dagster_webserver(context: Context) -> list[str]:
+    return _python(
+        "dagster_webserver",
+        *("--host", "127.0.0.1", "--port", str(context.ports["dagster"])),
+        *("--workspace", context.layout.dagster / "workspace.yaml"),
+    )
+
+
+def _dagster_daemon(context: Context) -> list[str]:
+    return _python(
+        "dagster._daemon", "run", "--workspace", context.layout.dagster / "workspace.yaml"
+    )
+
+
+def broker_address(layout: Layout) -> str | None:
+    """`host:port` of the embedded broker that now accepts connections.
+
+    The file may be that of a broker that has died; its port is then closed.
+    """
+    try:
+        address = layout.kafka_address.read_text()
+    except FileNotFoundError:
+        return None
+    host, _, port = address.rpartition(":")
+    return address if _accepts(host, int(port)) else None
+
+
+def _clickhouse_ready(context: Context) -> bool:
+    return _answers(f"{context.settings.clickhouse_url}/ping")
+
+
+def _kafka_ready(context: Context) -> bool:
+    return broker_address(context.layout) is not None
+
+
+def _ingest_ready(context: Context) -> bool:
+    return _answers(f"http://127.0.0.1:{context.settings.ingest_metrics_port}/metrics")
+
+
+def _api_ready(context: Context) -> bool:
+    return _answers(f"{context.settings.api_url}/readyz")
+
+
+def _dagster_code_ready(context: Context) -> bool:
+    return _accepts("127.0.0.1", context.ports["dagster_code"])
+
+
+_CODE_LOCATION = """{ workspaceOrError { ... on Workspace { locationEntries {
+  loadStatus locationOrLoadError { __typename ... on PythonError { message } } } } } }"""
+_DAEMON_HEALTH = '{ instance { daemonHealth { daemonStatus(daemonType: "SENSOR") { healthy } } } }'
+
+
+def _dagster_answer(context: Context, query: str) -> dict[str, object] | None:
+    """Dagster's answer to a GraphQL query, or None while it gives none."""
+    request = urllib.request.Request(  # noqa: S310
+        f"{context.settings.dagster_url}/graphql",
+        data=json.dumps({"query": query}).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=PROBE_SECONDS) as response:  # noqa: S310
+            data: dict[str, object] | None = json.load(response).get("data")
+            return data
+    except (OSError, ValueError):
+        return None
+
+
+def _dagster_webserver_ready(context: Context) -> bool:
+    """It serves the code location, and that location was loaded without an error."""
+    match _dagster_answer(context, _CODE_LOCATION):
+        case {"workspaceOrError": {"locationEntries": [{"loadStatus": "LOADED", **entry}]}}:
+            match entry["locationOrLoadError"]:
+                case {"__typename": "PythonError", "message": message}:
+                    raise TallyError(f"Dagster cannot load orchestration.definitions:\n{message}")
+                case _:
+                    return True
+    return False
+
+
+def _dagster_daemon_ready(context: Context) -> bool:
+    match _dagster_answer(context, _DAEMON_HEALTH):
+        case {"instance": {"daemonHealth": {"daemonStatus": {"healthy": True}}}}:
+            return True
+    return False
+
+
+SERVICES: tuple[Service, ...] = (
+    Service("clickhouse", _clickhouse, _clickhouse_ready, replaced_by="clickhouse_url"),
+    Service("kafka", _kafka, _kafka_ready, replaced_by="kafka_bootstrap"),
+    Service("migrate", partial(_tally, "migrate"), None, after=("clickhouse",)),
+    # dbt: the manifest, and the relations that the API reads.
+    Service("prepare", partial(_tally, "prepare"), None, after=("migrate",), limit_seconds=180),
+    Service(
+        "ingest",
+        partial(_tally, "ingest"),
+        _ingest_ready,
+        after=("migrate", "kafka"),
+        follows="kafka",
+    ),
+    Service(
+        "api",
+        partial(_tally, "serve"),
+        _api_ready,
+        after=("prepare", "kafka"),
+        replaced_by="api_url",
+        follows="kafka",
+    ),
+    Service(
+        "dagster-code",
+        _dagster_code,
+        _dagster_code_ready,
+        after=("prepare",),
+        replaced_by="dagster_url",
+        part="dagster",
+        limit_seconds=120,
+    ),
+    Service(
+        "dagster-webserver",
+        _dagster_webserver,
+        _dagster_webserver_ready,
+        after=("dagster-code",),
+        replaced_by="dagster_url",
+        part="dagster",
+        limit_seconds=120,
+    ),
+    Service(
+        "dagster-daemon",
+        _dagster_daemon,
+        _dagster_daemon_ready,
+        after=("dagster-code",),
+        replaced_by="dagster_url",
+        part="dagster",
+        limit_seconds=120,
+    ),
+)
