@@ -21,7 +21,7 @@ def main() -> None:
         # The parent may have died before the call above.
         if os.getppid() != int(Path(pidfile).read_text()):
             sys.exit("supervisord is gone")
-    os.execvp(command[0], command)
+    os.execvp(command[0], command)  # noqa: S606
 
 
 if __name__ == "__main__":

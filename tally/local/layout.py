@@ -82,7 +82,7 @@ class Layout:
 
     @property
     def socket(self) -> Path:
-        """supervisord's socket: in `run`, or under /tmp where that path is too long for a socket."""
+        """supervisord's socket: in `run`, or under /tmp where that path is too long for one."""
         inside = self.run / "supervisord.sock"
         if len(os.fsencode(inside)) <= MAX_SOCKET_PATH_BYTES:
             return inside

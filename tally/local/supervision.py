@@ -167,7 +167,7 @@ class Supervisor:
             self._call("shutdown")
 
     def launch(self) -> subprocess.Popen[bytes]:
-        """Run supervisord in a session of its own, so that a terminal's Ctrl-C does not reach it."""
+        """Run supervisord in a session of its own, where a terminal's Ctrl-C does not reach."""
         layout = self._layout
         environment = child_environment(layout.home) | {"DAGSTER_HOME": str(layout.dagster)}
         with layout.log("supervisord.start").open("wb") as output:

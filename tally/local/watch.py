@@ -1,4 +1,4 @@
-"""`python -m tally.local.watch HOME`: reports every crash, and tells the broker's clients its new address.
+"""`python -m tally.local.watch HOME`: reports crashes, and tells of the broker's new address.
 
 supervisord runs it as an event listener and restarts what crashes by itself. The embedded broker
 comes back on another port, so what follows it has to be restarted with that address.
