@@ -29,6 +29,8 @@ _STATUS_OF_NAME: dict[str, int] = {
 }
 
 _CODE = re.compile(r"Code: (\d+)\. ")
+# Some of the engine's messages end with its version and others do not.
+_VERSION = re.compile(r"\s*\(version [^()]*\)\s*$")
 _NAME = re.compile(r"\(([A-Z][A-Z0-9_]+)\)\s*$")
 
 
@@ -50,7 +52,7 @@ class ClickHouseError(Exception):
     @classmethod
     def from_engine(cls, error: Exception) -> "ClickHouseError":
         """Read the number and the name out of what the engine raised."""
-        text = str(error)
+        text = _VERSION.sub("", str(error))
         found = _CODE.search(text)
         if found is None:
             return cls.of(1002, "UNKNOWN_EXCEPTION", text)
