@@ -42,7 +42,12 @@ def materialize(settings: Settings, full_refresh: bool) -> None:
     )
     with instance:
         job = defs.resolve_job_def("rebuild" if full_refresh else "materialize")
-        result = job.execute_in_process(instance=instance, raise_on_error=False)
+        result = job.execute_in_process(
+            instance=instance,
+            raise_on_error=False,
+            # dbt tells its own progress; of Dagster's events only what is wrong belongs on a terminal.
+            run_config={"loggers": {"console": {"config": {"log_level": "WARNING"}}}},
+        )
     failed_checks = [
         evaluation.check_name
         for evaluation in result.get_asset_check_evaluations()

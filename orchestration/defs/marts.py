@@ -37,7 +37,10 @@ def dbt_models(
 ) -> Iterator[Any]:
     """`dbt build`: each model, then its tests."""
     settings = load_settings()
-    arguments = ["build", *(["--full-refresh"] if config.full_refresh else [])]
+    # Unit tests need no data: they run where the models change, in the checks.
+    arguments = ["build", "--exclude-resource-type", "unit_test"]
+    if config.full_refresh:
+        arguments.append("--full-refresh")
     with exclusively(
         settings.home / "materialize.lock",
         on_wait=lambda: context.log.info("Another materialization runs; this one waits for it."),

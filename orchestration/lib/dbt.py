@@ -12,6 +12,8 @@ from tally.errors import TallyError
 from tally.settings import Settings
 
 PROJECT_DIR = Path(__file__).parents[2] / "dbt_project"
+# The one beside this interpreter, whether or not its folder is on the PATH.
+DBT = str(Path(sys.executable).with_name("dbt"))
 MANIFEST = PROJECT_DIR / "target" / "manifest.json"
 
 
@@ -59,7 +61,8 @@ def run_dbt(arguments: list[str], environment: dict[str, str], target_path: Path
     Raises `TallyError` with dbt's own words where it fails.
     """
     command = [
-        *(sys.executable, "-m", "dbt.cli.main", *arguments),
+        DBT,
+        *arguments,
         *("--project-dir", str(PROJECT_DIR), "--profiles-dir", str(PROJECT_DIR)),
         *("--target-path", str(target_path), "--log-path", str(target_path)),
     ]
