@@ -6,6 +6,7 @@ an error and never a default, so that no command can reach a warehouse that nobo
 """
 
 import os
+import sys
 from pathlib import Path
 from typing import Any, Literal
 
@@ -127,4 +128,6 @@ def child_environment(home: Path) -> dict[str, str]:
         for name, value in os.environ.items()
         if name in _PASSED_ON or name.startswith("TALLY_")
     }
-    return {**passed_on, "TALLY_HOME": str(home.absolute())}
+    # Dagster looks for `dbt` on the PATH, which has it only where the caller activated the venv.
+    programs = os.pathsep.join([str(Path(sys.executable).parent), passed_on.get("PATH", "")])
+    return {**passed_on, "PATH": programs, "TALLY_HOME": str(home.absolute())}

@@ -153,7 +153,7 @@ def _dagster_code_ready(context: Context) -> bool:
 
 
 _CODE_LOCATION = """{ workspaceOrError { ... on Workspace { locationEntries {
-  loadStatus locationOrLoadError { __typename ... on PythonError { message } } } } } }"""
+  loadStatus locationOrLoadError { __typename ... on PythonError { message causes { message } } } } } } }"""
 _DAEMON_HEALTH = '{ instance { daemonHealth { daemonStatus(daemonType: "SENSOR") { healthy } } } }'
 
 
@@ -177,8 +177,12 @@ def _dagster_webserver_ready(context: Context) -> bool:
     match _dagster_answer(context, _CODE_LOCATION):
         case {"workspaceOrError": {"locationEntries": [{"loadStatus": "LOADED", **entry}]}}:
             match entry["locationOrLoadError"]:
-                case {"__typename": "PythonError", "message": message}:
-                    raise TallyError(f"Dagster cannot load orchestration.definitions:\n{message}")
+                case {"__typename": "PythonError", "message": message, "causes": causes}:
+                    reasons = [message, *(cause["message"] for cause in causes)]
+                    raise TallyError(
+                        "Dagster cannot load orchestration.definitions:\n"
+                        + "\n".join(reason.strip() for reason in reasons)
+                    )
                 case _:
                     return True
     return False
