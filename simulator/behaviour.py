@@ -52,12 +52,13 @@ def _enter(journey: Journey) -> None:
 
 def _take_part(journey: Journey) -> None:
     """The week's event: join it once, claim it at a later visit."""
+    player = journey.player
     week = f"week-{(journey.now // DAY + 3) // 7}"
-    if journey.player.joined_event == week:
-        if journey.rng.random() < 0.3:
-            journey.claim_event()
-            journey.player.joined_event += " claimed"
-    elif not journey.player.joined_event.startswith(week) and journey.rng.random() < 0.3:
+    if player.claimed_event == week or journey.rng.random() >= 0.3:
+        return
+    if player.joined_event == week:
+        journey.claim_event()
+    else:
         journey.join_event(week)
 
 

@@ -27,6 +27,7 @@ FIRST_DAY = date(2025, 1, 1)
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Deliveries a second.")
 @click.option("--as-fast-as-possible", is_flag=True, help="Without a rate (the default).")
 @click.option("--faults", default="none", show_default=True, help="A fault profile.")
+@click.option("--scenario", help="One player lives this named scenario instead, on one day.")
 @click.option("--first-user", type=click.IntRange(min=1), help="The lowest user id.")
 @click.option(
     "--out",
@@ -56,6 +57,7 @@ def simulate(
     rate: float | None,
     as_fast_as_possible: bool,
     faults: str,
+    scenario: str | None,
     first_user: int | None,
     out: Path | None,
     truth: Path | None,
@@ -67,9 +69,12 @@ def simulate(
 
     from simulator.faults import profile
     from simulator.run import Request, run
+    from simulator.scenarios import Scenario
     from simulator.world import FIRST_USER_ID, World
 
     now = datetime.now(UTC)
+    if scenario is not None:
+        days = 1
     until_now = live or until == "now"
     if start is not None:
         first = start.date()
@@ -82,8 +87,11 @@ def simulate(
             f"The world from {first} has days that have not come yet.",
             hint="Begin earlier (--start), or end now (--until now).",
         )
+    lowest = first_user or FIRST_USER_ID
     request = Request(
-        world=World(seed, users, days, first, first_user or FIRST_USER_ID),
+        world=World(seed, users, days, first, lowest)
+        if scenario is None
+        else Scenario(scenario, first, lowest, inviter_id=1, seed=seed),
         faults=profile(faults),
         until=now if until_now else None,
         live=live,

@@ -206,7 +206,7 @@ class Journey:
         self.act_on_device("EVENT_JOIN", "rewards", {"event_code": code})
 
     def claim_event(self) -> None:
-        code = self.player.joined_event
+        code = self.player.claimed_event = self.player.joined_event
         self.act_on_device("EVENT_CLAIM", "rewards", {"event_code": code})
         self.grant("event", EVENT_GOLD, code)
 
@@ -275,7 +275,7 @@ class Journey:
                 return
 
     def void(self, voiding: Voiding) -> None:
-        """Take a settled round back: the stake returns, the pay-out goes as far as there is gold."""
+        """Take a settled round back: the stake returns, the pay-out goes if the gold lasts."""
         self.act("ADMIN_ACTION", "backoffice", {"action": "void_round", "actor": "operator-7"})
         self._act_round(voiding.game, {"round_id": voiding.round_id, "state": "voided"})
         self.grant("void_correction", voiding.bet - voiding.payout, voiding.round_id)

@@ -73,6 +73,7 @@ class Player(Struct, gc=False):
     level: int = 1
     owns_limited: bool = False
     joined_event: str = ""
+    claimed_event: str = ""
     wrong_passwords: list[int] = field(default_factory=list)
     locked_until: int = 0
 

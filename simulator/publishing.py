@@ -65,11 +65,11 @@ class UnreadBytes:
         self._bytes[partition] += size
 
     async def wait_for_room(self) -> None:
-        """Return when no partition holds more than the limit."""
+        """Return when every partition holds less than half of the limit."""
         waited = 0.0
-        while max(self._bytes.values(), default=0) > self._limit:
+        while max(self._bytes.values(), default=0) >= self._limit // 2:
             await self._forget_committed()
-            if max(self._bytes.values(), default=0) <= self._limit:
+            if max(self._bytes.values(), default=0) < self._limit // 2:
                 return
             await asyncio.sleep(POLL_S)
             waited += POLL_S
@@ -95,6 +95,7 @@ async def open_publisher(settings: Settings) -> AsyncIterator[Publisher]:
     producer = AIOKafkaProducer(
         bootstrap_servers=address,
         acks="all",
+        enable_idempotence=True,
         linger_ms=LINGER_MS,
         max_batch_size=BATCH_BYTES,
     )

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 import orjson
@@ -10,7 +9,7 @@ import psycopg
 from alembic import command
 from alembic.config import Config
 
-from simulator.events import SECOND
+from simulator.events import rfc3339
 from simulator.faults import Delivery
 from tally.errors import TallyError
 
@@ -21,18 +20,8 @@ create temp table staged_actions
 _COPY = """
 copy staged_actions
 (event_id, user_id, action_type, occurred_at, created_at, session_id, source, context)
-from stdin (format binary)
+from stdin
 """
-_TYPES = (
-    "uuid",
-    "int8",
-    "text",
-    "timestamptz",
-    "timestamptz",
-    "text",
-    "text",
-    "jsonb",
-)
 # The same world played again writes the same actions.
 _KEEP = "insert into user_actions select * from staged_actions on conflict do nothing"
 
@@ -49,7 +38,6 @@ class SystemOfRecord:
         """Store the actions in one transaction; those that are there already stay as they are."""
         with self._connection.transaction(), self._connection.cursor() as cursor:
             with cursor.copy(_COPY) as copy:
-                copy.set_types(_TYPES)
                 for delivery in deliveries:
                     event = delivery.event
                     copy.write_row(
@@ -57,18 +45,14 @@ class SystemOfRecord:
                             event.event_id,
                             event.user_id,
                             event.action_type,
-                            _moment(event.at),
-                            _moment(delivery.at),
+                            rfc3339(event.at),
+                            rfc3339(delivery.at),
                             event.session_id,
                             event.source,
                             orjson.dumps(event.context).decode(),
                         )
                     )
             cursor.execute(_KEEP)
-
-
-def _moment(at: int) -> datetime:
-    return datetime.fromtimestamp(at / SECOND, UTC)
 
 
 def migrate(url: str) -> None:

@@ -14,6 +14,7 @@ import orjson
 from simulator.destinations import FileDestination, open_platform
 from simulator.events import date_of, milliseconds
 from simulator.faults import Faults, deliver
+from simulator.scenarios import Scenario
 from simulator.simulation import Destination, Simulation
 from simulator.truth import Truth
 from simulator.world import World
@@ -24,7 +25,7 @@ from tally.settings import Settings
 class Request:
     """What was asked for. `until` cuts the world's last day; `live` goes on after it."""
 
-    world: World
+    world: World | Scenario
     faults: Faults
     until: datetime | None = None
     live: bool = False
@@ -64,7 +65,7 @@ async def _run(settings: Settings, request: Request) -> str:
             for answer in truth.answers(world.user_ids, request.as_of or last):
                 file.write(orjson.dumps(answer) + b"\n")
     verdicts = ", ".join(f"{count:,} {name}" for name, count in simulation.verdicts.most_common())
-    return f"{world.users:,} players from {world.start}: {verdicts or 'nothing happened'}"
+    return f"{len(world.user_ids):,} players from {world.start}: {verdicts or 'nothing happened'}"
 
 
 @asynccontextmanager
