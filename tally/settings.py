@@ -26,7 +26,8 @@ STACK_SETTINGS = "settings.json"
 
 # What a process needs of its surroundings; anything else of a caller's shell stays with the caller.
 _PASSED_ON = frozenset(
-    "PATH HOME USER LOGNAME LANG LC_ALL LC_CTYPE TMPDIR SSL_CERT_FILE SSL_CERT_DIR".split()
+    ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR")
+    + ("SSL_CERT_FILE", "SSL_CERT_DIR")
 )
 
 
@@ -122,7 +123,7 @@ def load_settings(home: Path | None = None) -> Settings:
 
 
 def child_environment(home: Path) -> dict[str, str]:
-    """The environment of the processes of the stack in `home`: the caller's `TALLY_*` and no more."""
+    """What the processes of the stack in `home` get of the caller's environment: its `TALLY_*`."""
     passed_on = {
         name: value
         for name, value in os.environ.items()

@@ -153,7 +153,8 @@ def _dagster_code_ready(context: Context) -> bool:
 
 
 _CODE_LOCATION = """{ workspaceOrError { ... on Workspace { locationEntries {
-  loadStatus locationOrLoadError { __typename ... on PythonError { message causes { message } } } } } } }"""
+  loadStatus locationOrLoadError { __typename
+    ... on PythonError { message causes { message } } } } } } }"""
 _DAEMON_HEALTH = '{ instance { daemonHealth { daemonStatus(daemonType: "SENSOR") { healthy } } } }'
 
 

@@ -92,7 +92,8 @@ def configuration(services: list[Service], context: Context) -> str:
             "stdout_logfile_maxbytes = 5MB\n"
             "stdout_logfile_backups = 2\n"
         )
-    watch = [*guard, sys.executable, "-m", "tally.local.watch", str(layout.home)]
+    # Unguarded: it outlives supervisord for the moment that it takes to clean up after it.
+    watch = [sys.executable, "-m", "tally.local.watch", str(layout.home)]
     sections.append(
         f"[eventlistener:{WATCH}]\n"
         f"command = {_quoted(watch)}\n"

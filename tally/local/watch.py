@@ -4,9 +4,12 @@ supervisord runs it as an event listener and restarts what crashes by itself. Th
 comes back on another port, so what follows it has to be restarted with that address.
 """
 
+import os
+import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from supervisor import childutils
@@ -14,7 +17,7 @@ from supervisor import childutils
 from tally.local import events
 from tally.local.layout import Layout, read_json, write_json
 from tally.local.services import SERVICES, Service, broker_address
-from tally.local.supervision import STOP_SECONDS, Supervisor
+from tally.local.supervision import STOP_SECONDS, WATCH, Supervisor
 
 ADDRESS_SECONDS = 30
 POLL_SECONDS = 0.05
@@ -28,9 +31,18 @@ class Watch:
         self._supervisor = Supervisor(layout)
         self._services = {service.name: service for service in SERVICES}
         self._has_crashed: set[str] = set()
+        self._groups = {
+            process.name: process.pid
+            for process in self._supervisor.processes().values()
+            if process.pid is not None
+        }
 
-    def on_event(self, kind: str, name: str, *, expected: bool) -> None:
+    def on_event(self, kind: str, name: str, pid: int | None, *, expected: bool) -> None:
         """Handle one event of supervisord about the process `name`."""
+        if kind == "PROCESS_STATE_RUNNING" and pid is not None:
+            self._groups[name] = pid
+        else:
+            self._groups.pop(name, None)
         service = self._services.get(name)
         if service is None:
             return
@@ -49,6 +61,15 @@ class Watch:
         elif kind == "PROCESS_STATE_FATAL":
             text = f"keeps ending and is not started again; see {self._layout.log(name)}"
             self._record(name, "gave_up", text)
+
+    def on_supervisor_death(self) -> None:
+        """Kill what the services have started: the kernel killed only the services themselves."""
+        for name, group in self._groups.items():
+            if name != WATCH:
+                with suppress(ProcessLookupError):
+                    os.killpg(group, signal.SIGKILL)
+        self._layout.settings.unlink(missing_ok=True)
+        self._record("stack", "crashed", "ended, because its supervisor was killed")
 
     def _on_return(self, service: Service) -> None:
         followers = [
@@ -92,15 +113,21 @@ class Watch:
 
 
 def main() -> None:
-    """Read events from stdin for ever; supervisord ends this process."""
+    """Read events from stdin until supervisord ends this process, or has died itself."""
     watch = Watch(Layout.of(Path(sys.argv[1])))
-    while True:
-        headers, payload = childutils.listener.wait()
-        about = childutils.get_headers(payload)
+    childutils.listener.ready()
+    while header := sys.stdin.readline():
+        headers = childutils.get_headers(header)
+        about = childutils.get_headers(sys.stdin.read(int(headers["len"])))
         watch.on_event(
-            headers["eventname"], about["processname"], expected=about.get("expected") == "1"
+            headers["eventname"],
+            about["processname"],
+            int(about["pid"]) if "pid" in about else None,
+            expected=about.get("expected") == "1",
         )
         childutils.listener.ok()
+        childutils.listener.ready()
+    watch.on_supervisor_death()
 
 
 if __name__ == "__main__":
