@@ -93,37 +93,6 @@ class Stream:
                 self._connection.streaming_cancel_query(self._result)
 
 
-class Inserter:
-    """An INSERT that takes its data in pieces and stores it when it is finished."""
-
-    def __init__(self, connection: Any, inserter: Any, progress: Progress) -> None:
-        self._connection = connection
-        self._inserter = inserter
-        self.progress = progress
-        self._open = True
-
-    def append(self, data: bytes) -> None:
-        """Parse one more piece, cut anywhere."""
-        with _engine_errors():
-            self._connection.insert_append(self._inserter, data)
-
-    def finish(self) -> None:
-        """Store everything; when this returns, the rows are readable."""
-        self._open = False
-        with _engine_errors():
-            result = self._connection.insert_done(self._inserter)
-        self.progress.written_rows = result.rows_written()
-        self.progress.written_bytes = result.bytes_written()
-        self.progress.elapsed_ns = int(result.elapsed() * 1e9)
-
-    def close(self) -> None:
-        """Abort unless it is finished."""
-        if self._open:
-            self._open = False
-            with _engine_errors():
-                self._connection.insert_cancel(self._inserter)
-
-
 class Connection:
     """One connection to the engine. It serves one statement at a time, from any thread."""
 
@@ -184,13 +153,6 @@ class Connection:
         with _engine_errors():
             result = self._raw.send_query(sql, format_name, params=dict(params))
         return Stream(self._raw, result, self.progress)
-
-    def insert(self, sql: str, format_name: str) -> Inserter:
-        """Start an INSERT, given without its FORMAT clause, whose data comes in pieces."""
-        self.progress = Progress()
-        with _engine_errors():
-            inserter = self._raw.send_insert(sql, format_name)
-        return Inserter(self._raw, inserter, self.progress)
 
     def close(self) -> None:
         """Close it, dropping its temporary tables."""

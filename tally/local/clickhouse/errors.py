@@ -29,9 +29,16 @@ _STATUS_OF_NAME: dict[str, int] = {
 }
 
 _CODE = re.compile(r"Code: (\d+)\. ")
-# Some of the engine's messages end with its version and others do not.
-_VERSION = re.compile(r"\s*\(version [^()]*\)\s*$")
 _NAME = re.compile(r"\(([A-Z][A-Z0-9_]+)\)\s*$")
+# What chDB adds to a server's message: the error wrapped in itself, the version in some messages and
+# not in others, and the file through which the data of an INSERT went.
+_ADDED = (
+    (re.compile(r"(Code: \d+\. DB::Exception: )\1+"), r"\1"),
+    (re.compile(r"\s*\(version [^()]*\)\s*$"), ""),
+    (re.compile(r"(?: \(([A-Z0-9_]+)\) \(version [^()]*\)\.)+ \(\1\)$"), r" (\1)"),
+    (re.compile(r" ?\(in file/uri [^()]*\):?"), ""),
+    (re.compile(r": While executing File: data for INSERT was parsed from file"), ""),
+)
 
 
 class ClickHouseError(Exception):
@@ -52,7 +59,9 @@ class ClickHouseError(Exception):
     @classmethod
     def from_engine(cls, error: Exception) -> "ClickHouseError":
         """Read the number and the name out of what the engine raised."""
-        text = _VERSION.sub("", str(error))
+        text = str(error)
+        for pattern, replacement in _ADDED:
+            text = pattern.sub(replacement, text)
         found = _CODE.search(text)
         if found is None:
             return cls.of(1002, "UNKNOWN_EXCEPTION", text)

@@ -4,12 +4,11 @@ import json
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from tally.local.clickhouse import formats
 from tally.local.clickhouse.engine import (
     Connection,
-    Inserter,
     Progress,
     quote,
     quote_identifier,
@@ -89,7 +88,7 @@ class Execution:
         self._text = text
         self._spool = spool
         self._connection: Connection | None = None
-        self._inserter: Inserter | None = None
+        self._data: BinaryIO | None = None
         self.output: Output = WholeOutput(b"")
         self.progress = Progress()
         inserts = statement.kind == "INSERT"
@@ -99,8 +98,8 @@ class Execution:
 
     @property
     def is_open(self) -> bool:
-        """Whether it holds a connection."""
-        return self._connection is not None
+        """Whether it holds a connection or a file."""
+        return self._connection is not None or self._data is not None
 
     def start(self, limit: int) -> bytes:
         """Run the statement until about `limit` bytes of its output are there, and give those.
@@ -133,23 +132,32 @@ class Execution:
         return data
 
     def feed(self, data: bytes, *, last: bool) -> None:
-        """Give an INSERT the next piece of its data; with the last one it is stored."""
-        if self._inserter is None:
-            self._inserter = self._begin_insert()
-        self._inserter.append(data)
+        """Give an INSERT the next piece of its data; with the last one it is stored.
+
+        The data goes through a file: chDB's own streaming insert reports rows as written although a
+        constraint or a materialized view has refused them (4.4.0).
+        """
+        if self._data is None:
+            self._data = self._spool.open("wb")
+        self._data.write(data)
         if last:
-            self._inserter.finish()
-            self.progress = self._inserter.progress
+            self._data.close()
+            connection = self._open()
+            file = quote(str(self._spool)).encode()
+            connection.run(self.statement.with_data_in(self._text, file), params=self._params)
+            self.progress = connection.progress
             self.close()
 
     def close(self) -> None:
         """Stop what still runs and let go of the connection."""
+        if self._data is not None:
+            self._data.close()
+            self._data = None
+            self._spool.unlink()
         if self._connection is None:
             return
         try:
             self.output.close()
-            if self._inserter is not None:
-                self._inserter.close()
             if self.call.session_id is not None:
                 for table in self.call.tables:
                     self._connection.run(f"DROP TEMPORARY TABLE {quote_identifier(table.name)}")
@@ -164,9 +172,12 @@ class Execution:
             connection.run(
                 f"CREATE OR REPLACE TEMPORARY TABLE {name} ({table.structure}) ENGINE = Memory"
             )
-            inserter = connection.insert(f"INSERT INTO {name}", table.format)
-            inserter.append(table.data)
-            inserter.finish()
+            self._spool.write_bytes(table.data)
+            try:
+                file = quote(str(self._spool))
+                connection.run(f"INSERT INTO {name} FROM INFILE {file} FORMAT {table.format}")
+            finally:
+                self._spool.unlink()
         return connection
 
     def _spooled(self, connection: Connection) -> Output:
@@ -190,15 +201,6 @@ class Execution:
             answer = connection.run(bare, "JSONCompact", self._params)
             columns = [(column["name"], column["type"]) for column in json.loads(answer)["meta"]]
         return empty_block(columns)
-
-    def _begin_insert(self) -> Inserter:
-        connection = self._open()
-        assert self.statement.format is not None
-        assert self.statement.format_span is not None
-        text = self._text[: self.statement.format_span[0]]
-        if self._params:
-            connection.set({f"param_{name}": value for name, value in self._params.items()})
-        return connection.insert(text.decode(), self.statement.format)
 
     @property
     def _params(self) -> Mapping[str, str]:

@@ -47,6 +47,7 @@ class Statement:
     format: str | None = None
     format_span: tuple[int, int] | None = None
     data_start: int | None = None
+    source_at: int = 0
     reads_input: bool = False
 
     @property
@@ -61,6 +62,13 @@ class Statement:
             end = end if token.text == ";" else token.end
         cut, resume = self.format_span or (end, end)
         return text[:cut] + clause + text[resume:end]
+
+    def with_data_in(self, text: bytes, file: bytes) -> bytes:
+        """An INSERT that takes its data from a file, whose name is given as a string literal."""
+        assert self.format is not None
+        assert self.format_span is not None
+        head, settings = text[: self.source_at], text[self.source_at : self.format_span[0]]
+        return head + b" FROM INFILE " + file + b" " + settings + b"FORMAT " + self.format.encode()
 
 
 def tokens(text: bytes, start: int = 0) -> Iterator[Token]:
@@ -120,13 +128,18 @@ def _parse_insert(text: bytes, start: int) -> Statement:
     for token in stream:
         if token.text not in ("INTO", "TABLE", "FUNCTION"):
             break
+    settings_at: int | None = None
     for token in stream:
+        source_at = token.start if settings_at is None else settings_at
+        if token.text == "SETTINGS":
+            settings_at = source_at
         if token.text in ("SELECT", "WITH"):
             return Statement("INSERT", reads_input=_calls_input(text, token.end))
         if token.text == "INFILE":
             break
         if token.text == "VALUES":
-            return Statement("INSERT", "Values", (token.start, token.end), token.end)
+            span = (token.start, token.end)
+            return Statement("INSERT", "Values", span, token.end, source_at)
         if token.text == "FORMAT":
             name = next(stream, None)
             if name is None:
@@ -137,6 +150,7 @@ def _parse_insert(text: bytes, start: int) -> Statement:
                 text[name.start : name.end].decode(),
                 (token.start, name.end),
                 gap.end() if gap else name.end,
+                source_at,
             )
     return Statement("INSERT")
 

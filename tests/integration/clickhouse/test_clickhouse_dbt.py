@@ -35,7 +35,8 @@ MODELS = {
     "replaced.sql": """
         {{ config(materialized='incremental', incremental_strategy='delete+insert',
                   unique_key='user_id', order_by='user_id') }}
-        select user_id, count() as actions from {{ source('raw_probe', 'actions') }} group by user_id
+        select user_id, count() as actions from {{ source('raw_probe', 'actions') }}
+        group by user_id
     """,
     "overwritten.sql": """
         {{ config(materialized='incremental', incremental_strategy='insert_overwrite',
@@ -49,7 +50,8 @@ MODELS = {
         where user_id in {ids:Array(UInt64)}
     """,
     "followed.sql": """
-        {{ config(materialized='materialized_view', order_by='user_id', engine='SummingMergeTree') }}
+        {{ config(materialized='materialized_view', order_by='user_id',
+                  engine='SummingMergeTree') }}
         select user_id, toUInt64(1) as actions from {{ source('raw_probe', 'actions') }}
     """,
     "schema.yml": """

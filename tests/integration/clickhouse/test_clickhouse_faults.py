@@ -1,4 +1,4 @@
-"""What the embedded warehouse promises when things break: crashes, retries, crowds, second owners."""
+"""What the embedded warehouse promises when things break: a crash, a retry, a second owner."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ from tests.integration.clickhouse.plain import Http, running, wait_until
 from tests.servers import RunningServer, start_clickhouse
 
 RAW = Path(__file__).parents[3] / "ingest" / "migrations" / "0001_raw.sql"
-STRESS_S = 12
+STRESS_S = 8
 
 
 def statements(script: str) -> list[str]:

@@ -320,6 +320,24 @@ def test_a_bad_insert_stores_nothing_and_says_why(http: Http, table: str) -> Non
     assert http.text(f"select count() from {table}") == "0"
 
 
+def test_rows_that_a_constraint_or_a_view_refuses_are_an_error(http: Http, table: str) -> None:
+    http.text(f"alter table {table} add constraint short check length(name) < 3")
+    http.text(
+        f"create materialized view {table}_v engine = Memory as select throwIf(id = 9) as x "
+        f"from {table}"
+    )
+    for statement in (
+        f"insert into {table} values (1, 'a'), (2, 'long')",
+        f"insert into {table} settings async_insert = 0 format CSV\n1,a\n2,long",
+    ):
+        refused = http.post(statement)
+        assert refused.headers["x-clickhouse-exception-code"] == "469"
+    refused = http.post(f"insert into {table} values (9, 'a')")
+    assert refused.headers["x-clickhouse-exception-code"] == "395"
+    assert http.text(f"select count() from {table} where id != 9") == "0"
+    http.text(f"drop table {table}_v")
+
+
 def _zstd(data: bytes) -> bytes:
     return zstandard.ZstdCompressor().compress(data)
 
