@@ -22,6 +22,11 @@ class RunningServer:
     process: subprocess.Popen[bytes]
 
     @property
+    def bootstrap(self) -> str:
+        """`host:port` of a broker."""
+        return self.url
+
+    @property
     def pid(self) -> int:
         """The process id."""
         return self.process.pid
@@ -59,21 +64,35 @@ def start_clickhouse(path: Path, *, password: str | None = None, port: int = 0) 
     It reads no `TALLY_*` variable of the tests' own environment. Its output is in `<path>.log`.
     """
     path.mkdir(parents=True, exist_ok=True)
-    url_file = path.with_name(f"{path.name}.url")
-    url_file.unlink(missing_ok=True)
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("TALLY_")}
-    if password is not None:
-        environment["TALLY_CLICKHOUSE_PASSWORD"] = password
-    command = [sys.executable, "-m", "tally.local.clickhouse", "--path", str(path)]
-    command += ["--port", str(port), "--port-file", str(url_file)]
+    environment = {} if password is None else {"TALLY_CLICKHOUSE_PASSWORD": password}
+    arguments = ["tally.local.clickhouse", "--path", str(path), "--port", str(port)]
+    return _start(arguments, path, environment)
+
+
+def start_kafka(path: Path, *, partitions: int = 12) -> RunningServer:
+    """Start the embedded broker and wait until it answers; its `url` is the bootstrap address.
+
+    It stores nothing: `path` only names its output, `<path>.log`.
+    """
+    return _start(["tally.local.kafka", "--partitions", str(partitions)], path, {})
+
+
+def _start(arguments: list[str], path: Path, environment: dict[str, str]) -> RunningServer:
+    """Run a module that writes its address into `--port-file` once it answers."""
+    address = path.with_name(f"{path.name}.url")
+    address.unlink(missing_ok=True)
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("TALLY_")}
+    command = [sys.executable, "-m", *arguments, "--port-file", str(address)]
     log = path.with_name(f"{path.name}.log")
     with log.open("ab") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
+        process = subprocess.Popen(
+            command, stdout=output, stderr=output, env={**inherited, **environment}
+        )
     limit = time.monotonic() + START_LIMIT_S
-    while not url_file.exists():
+    while not address.exists():
         if process.poll() is not None or time.monotonic() > limit:
             process.kill()
             process.wait()
-            raise RuntimeError(f"the warehouse did not start:\n{log.read_text()}")
+            raise RuntimeError(f"{arguments[0]} did not start:\n{log.read_text()}")
         time.sleep(0.02)
-    return RunningServer(url_file.read_text().strip(), process)
+    return RunningServer(address.read_text().strip(), process)
