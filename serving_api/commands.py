@@ -5,6 +5,7 @@ import socket
 
 import click
 import uvicorn
+from fastapi import FastAPI
 
 from serving_api.app import create_app, jwks_source
 from tally.cli import with_settings
@@ -22,17 +23,19 @@ def serve(settings: Settings) -> None:
     listener = _listen(settings.api_host, settings.api_port)
     host, port = listener.getsockname()[:2]
     click.echo(f"Serving on http://{host}:{port}", err=True)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            create_app(settings),
-            log_config=None,
-            # Requests are counted by route; a line for each would cost more than the metrics tell.
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=10,
-        )
+    uvicorn.Server(server_config(create_app(settings))).run(sockets=[listener])
+
+
+def server_config(app: FastAPI) -> uvicorn.Config:
+    """How the API is served."""
+    return uvicorn.Config(
+        app,
+        log_config=None,
+        # Requests are counted by route; a line for each would cost more than it tells.
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=10,
     )
-    server.run(sockets=[listener])
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -66,8 +66,8 @@ def fetch(settings: Settings, user_id: int, parameters: dict[str, str]) -> dict[
     if response.status_code != 200:
         reasons = "; ".join(f"{e['location']} {e['message']}" for e in body.get("errors", ()))
         raise TallyError(
-            f"The API refused ({response.status_code}): {body['title']}.",
-            hint=reasons or body.get("detail"),
+            f"The API refused ({response.status_code}): {body['title']}. {reasons}".rstrip(),
+            hint=f"Its request_id is {body['request_id']}.",
         )
     return body
 
@@ -100,6 +100,7 @@ def _print(answer: dict[str, Any], console: Console) -> None:
         f"active days by {meta['active_day_definition']}, {meta['status']}, "
         f"watermark {_shown(meta['watermark'])}, marts of {_shown(meta['materialized_at'])}",
         highlight=False,
+        soft_wrap=True,
     )
 
 

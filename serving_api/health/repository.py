@@ -5,7 +5,15 @@ from datetime import datetime
 
 from serving_api.warehouse import Warehouse
 
-REQUIRED_RELATIONS = frozenset({"user_stats_live", "freshness"})
+REQUIRED_RELATIONS = frozenset(
+    {
+        "freshness",
+        "materialization_backlog",
+        "touched_days_live",
+        "user_stats_closed",
+        "user_stats_touched",
+    }
+)
 
 _RELATIONS = """
 select name from system.tables where database = 'marts' and name in {names:Array(String)}

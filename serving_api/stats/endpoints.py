@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 
+from serving_api.parameters import refuse_repeated_parameters
 from serving_api.problems import InvalidParameter, ProblemError, invalid_request, problem_responses
 from serving_api.security.bearer import player_id
 from serving_api.state import state_of
@@ -40,6 +41,7 @@ async def user_stats(
     Every count is exact and includes every event stored until `meta.watermark`. Days are UTC dates.
     A user without events gets zeros and null dates.
     """
+    refuse_repeated_parameters(request)
     state = state_of(request)
     today = state.clock().date()
     as_of = query.as_of or today

@@ -1,8 +1,8 @@
-"""The one query behind a player's statistics."""
+"""The queries behind a player's statistics."""
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -19,25 +19,58 @@ REQUEST_DEADLINE_SECONDS = 5.0
 # that of the day before, and no window leaves the range of the warehouse's Date.
 _BEFORE_THE_FIRST_EVENT = date(2014, 12, 31)
 
-# The scalar is evaluated before the rest, so the freshness never promises more than the numbers
-# hold. Asked users without a single event come back with nulls.
-_USER_STATS = """
+# How far the marts are: per stream the offset up to which all of them have seen the arrivals. Any
+# older state than the current one is as good, it only makes more days count as touched.
+_MARTS_STATE = """
 with (
-    select tuple(watermark, lag_seconds, materialized_at) from marts.freshness
-) as freshness
-select
-    asked.user_id as asked_user_id,
-    freshness.1 as watermark,
-    freshness.2 as lag_seconds,
-    freshness.3 as materialized_at,
-    stats.*
-from (select arrayJoin({user_ids:Array(UInt64)}) as user_id) as asked
-left join marts.user_stats_live(
-    user_ids = {user_ids:Array(UInt64)},
-    as_of = {as_of:Date},
-    definition = {definition:String}
-) as stats on stats.user_id = asked.user_id
+    select tuple(groupArray(toString(stream)), groupArray(materialized_offset))
+    from marts.materialization_backlog
+) as seen
+select seen.1 as streams, seen.2 as offsets, watermark, lag_seconds, materialized_at
+from marts.freshness
 """
+MARTS_STATE_SECONDS = 1.0
+
+_TOUCHED_DAYS = """
+select user_id, date
+from marts.touched_days_live(
+    user_ids = {user_ids:Array(UInt64)},
+    streams = {streams:Array(String)},
+    offsets = {offsets:Array(Int64)}
+)
+"""
+
+_COLUMNS = """
+    * except by_game,
+    by_game::Array(Tuple(
+        game_type String, played UInt64, wins UInt64, losses UInt64, draws UInt64,
+        no_outcome UInt64, bet_amount Int64, payout_amount Int64
+    )) as by_game
+"""
+
+_CLOSED_STATS = f"""
+select {_COLUMNS}
+from marts.user_stats_closed(
+    user_ids = {{user_ids:Array(UInt64)}},
+    as_of = {{as_of:Date}},
+    definition = {{definition:String}}
+)
+"""
+
+_TOUCHED_STATS = f"""
+select {_COLUMNS}
+from marts.user_stats_touched(
+    user_ids = {{user_ids:Array(UInt64)}},
+    as_of = {{as_of:Date}},
+    definition = {{definition:String}},
+    touched = {{touched:Array(Tuple(UInt64, Date))}},
+    first_touched = {{first_touched:Date}},
+    last_touched = {{last_touched:Date}}
+)
+"""
+
+# A parameter of ClickHouse holds 128 KiB (http_max_field_value_size), a touched day takes 32 bytes.
+_MAX_TOUCHED_DAYS = 4_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +83,17 @@ class Freshness:
 
 
 @dataclass(frozen=True, slots=True)
+class MartsState:
+    """Up to which offset of each stream the marts are materialized, and the freshness of raw."""
+
+    streams: Sequence[str]
+    offsets: Sequence[int]
+    freshness: Freshness
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
-    """One user's row of `marts.user_stats_live`, None for a user without events."""
+    """One user's row of the marts, None for a user without events."""
 
     row: Mapping[str, Any] | None
     freshness: Freshness
@@ -76,12 +118,19 @@ class StatsMetrics:
 
 
 class StatsRepository:
-    """Reads `marts.user_stats_live`; concurrent questions share queries."""
+    """Reads the marts, exact up to the ingest ledger; concurrent questions share queries.
+
+    Days that no arrival has touched since the last materialization are read from the marts. For the
+    few users with touched days these are computed again from raw.
+    """
 
     def __init__(self, warehouse: Warehouse, metrics: StatsMetrics) -> None:
         self._warehouse = warehouse
         self._metrics = metrics
         self._loader = BatchLoader(self._fetch)
+        self._state: MartsState | None = None
+        self._state_read_at = float("-inf")
+        self._state_lock = asyncio.Lock()
 
     async def read(self, user_id: int, as_of: date, definition: ActiveDayDefinition) -> Reading:
         """One user's numbers.
@@ -94,29 +143,94 @@ class StatsRepository:
         except TimeoutError as error:
             raise WarehouseUnavailableError("no answer within the request's deadline") from error
 
+    async def aclose(self) -> None:
+        """Stop what is under way."""
+        await self._loader.aclose()
+
     async def _fetch(
         self, key: tuple[ActiveDayDefinition, date], user_ids: Sequence[int]
     ) -> Mapping[int, Reading]:
         definition, as_of = key
         started = time.perf_counter()
-        result = await self._warehouse.query(
-            _USER_STATS,
-            {
-                "user_ids": list(user_ids),
-                "as_of": max(as_of, _BEFORE_THE_FIRST_EVENT),
-                "definition": definition,
-            },
+        # Read first, so that the freshness never promises more than the numbers hold.
+        state = await self._marts_state()
+        asked = {
+            "user_ids": list(user_ids),
+            "as_of": max(as_of, _BEFORE_THE_FIRST_EVENT),
+            "definition": definition,
+        }
+        # Most users have no touched day, so their numbers are asked for without waiting to know.
+        touched, closed = await asyncio.gather(
+            self._touched_days(user_ids, state), self._warehouse.query(_CLOSED_STATS, asked)
         )
+        rows: dict[int, Mapping[str, Any]] = {row["user_id"]: row for row in closed.named_results()}
+        for days in _parts(touched):
+            for user_id in days:
+                rows.pop(user_id, None)
+            rows.update(await self._touched_stats(asked, days))
         self._metrics.batch_users.observe(len(user_ids))
         self._metrics.query_seconds.observe(time.perf_counter() - started)
-        return {row["asked_user_id"]: _reading(row) for row in result.named_results()}
+        return {user_id: Reading(rows.get(user_id), state.freshness) for user_id in user_ids}
 
-    async def aclose(self) -> None:
-        """Stop what is under way."""
-        await self._loader.aclose()
+    async def _marts_state(self) -> MartsState:
+        """The state of the marts, at most `MARTS_STATE_SECONDS` old."""
+        async with self._state_lock:
+            now = time.monotonic()
+            if self._state is None or now - self._state_read_at > MARTS_STATE_SECONDS:
+                (row,) = (await self._warehouse.query(_MARTS_STATE)).named_results()
+                self._state = MartsState(
+                    row["streams"],
+                    row["offsets"],
+                    Freshness(row["watermark"], row["lag_seconds"], row["materialized_at"]),
+                )
+                self._state_read_at = now
+            return self._state
+
+    async def _touched_days(
+        self, user_ids: Sequence[int], state: MartsState
+    ) -> dict[int, list[date]]:
+        """The asked users' days that arrivals have touched since the last materialization."""
+        result = await self._warehouse.query(
+            _TOUCHED_DAYS,
+            {
+                "user_ids": list(user_ids),
+                # ClickHouse cannot map from an empty list; no stream has an empty name.
+                "streams": [*state.streams, ""],
+                "offsets": [*state.offsets, -1],
+            },
+        )
+        days: dict[int, list[date]] = {}
+        for user_id, day in result.result_rows:
+            days.setdefault(user_id, []).append(day)
+        return days
+
+    async def _touched_stats(
+        self, asked: Mapping[str, Any], days: Mapping[int, list[date]]
+    ) -> dict[int, Mapping[str, Any]]:
+        touched = [(user_id, day) for user_id, dates in days.items() for day in dates]
+        dates = [day for _, day in touched]
+        result = await self._warehouse.query(
+            _TOUCHED_STATS,
+            {
+                **asked,
+                "user_ids": list(days),
+                "touched": touched,
+                "first_touched": min(dates),
+                "last_touched": max(dates),
+            },
+        )
+        return {row["user_id"]: row for row in result.named_results()}
 
 
-def _reading(row: Mapping[str, Any]) -> Reading:
-    freshness = Freshness(row["watermark"], row["lag_seconds"], row["materialized_at"])
-    # An aliased joined column is named after its table only where the names collide.
-    return Reading(None if row["user_id"] is None else row, freshness)
+def _parts(touched: Mapping[int, list[date]]) -> Iterator[dict[int, list[date]]]:
+    """Split users so that each part's days fit into one parameter."""
+    part: dict[int, list[date]] = {}
+    size = 0
+    for user_id, days in touched.items():
+        if part and size + len(days) > _MAX_TOUCHED_DAYS:
+            yield part
+            part, size = {}, 0
+        part[user_id] = days
+        size += len(days)
+    if part:
+        yield part

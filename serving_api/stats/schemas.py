@@ -127,10 +127,12 @@ class StatsMeta(BaseModel):
         description="Changes when the SQL that defines the numbers changes: `sha256:<hex>`."
     )
     watermark: Instant | None = Field(
-        description="Every event the broker had before this instant is counted; null before the "
+        description="When the broker appended the newest event that is counted; null before the "
         "first one."
     )
-    lag_seconds: float | None = Field(description="The age of `watermark` when it was read.")
+    lag_seconds: float | None = Field(
+        description="How long the newest events took from the broker to being counted."
+    )
     materialized_at: Instant | None = Field(
         description="When the tables were last materialized. The numbers do not depend on it: days "
         "with newer events are computed from the events themselves."

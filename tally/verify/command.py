@@ -70,11 +70,11 @@ def verify(settings: Settings, as_of: tuple[datetime, ...], wait: int, as_json: 
     dates = sorted({given.date() for given in as_of}) or [datetime.now(UTC).date()]
     if dates[-1] > datetime.now(UTC).date():
         raise TallyError(f"{dates[-1]} is in the future: the API answers until today in UTC.")
-    proof = prove(settings, dates, wait_seconds=wait, console=Console(stderr=True))
+    proof = prove(settings, dates, wait_seconds=wait, console=Console(stderr=True, soft_wrap=True))
     if as_json:
         click.echo(json.dumps(proof.as_dict(SHOWN_DIFFERENCES), indent=2, default=str))
     else:
-        _print(proof, Console())
+        _print(proof, Console(soft_wrap=True))
     if proof.differences:
         sys.exit(1)
 
