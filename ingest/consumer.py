@@ -34,9 +34,11 @@ MAX_POLL_RECORDS = 5_000
 # Closed by age, partitions take at most half of the warehouse's time: with 12 partitions and 30 ms
 # an insert, a linger of 200 ms would ask for 1.8 s of inserts a second.
 AGE_SHARE = 0.5
+LONGEST_LINGER_S = 1.0
 # Batches hold at most this many times the bytes of one full batch, over all partitions.
 HELD_BATCHES = 4
 DRAIN_LIMIT_S = 20.0
+REJOIN_DELAY_S = 0.5
 REPORT_EVERY_S = 10.0
 CLUSTER_CHECK_EVERY_S = 5.0
 
@@ -69,18 +71,7 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
         self._settings = settings
         self._topic = settings.actions_topic
         bootstrap = settings.endpoint("kafka_bootstrap")
-        self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=bootstrap,
-            group_id=settings.ingest_group,
-            enable_auto_commit=False,
-            auto_offset_reset="none",
-            isolation_level="read_committed",
-            # While the warehouse is away nothing is polled, and that must not cost the assignment.
-            max_poll_interval_ms=24 * 3600 * 1000,
-            rebalance_timeout_ms=60_000,
-            fetch_max_wait_ms=100,
-            max_partition_fetch_bytes=2 * 2**20,
-        )
+        self._consumer = self._new_consumer()
         self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
         self._dead_letters = DeadLetterTopic(bootstrap, settings.dead_letter_topic)
         self._writer = WarehouseWriter(settings)
@@ -89,13 +80,52 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
         self._partitions: dict[TopicPartition, _Partition] = {}
         self._totals: Counter[str] = Counter()
 
+    def _new_consumer(self) -> AIOKafkaConsumer:
+        return AIOKafkaConsumer(
+            bootstrap_servers=self._settings.endpoint("kafka_bootstrap"),
+            group_id=self._settings.ingest_group,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            isolation_level="read_committed",
+            # How long the group waits for a member that was killed. 6 s is the least that a broker
+            # takes by default.
+            session_timeout_ms=6_000,
+            heartbeat_interval_ms=2_000,
+            # While the warehouse is away nothing is polled, and that must not cost the assignment.
+            max_poll_interval_ms=24 * 3600 * 1000,
+            rebalance_timeout_ms=60_000,
+            fetch_max_wait_ms=100,
+            max_partition_fetch_bytes=2 * 2**20,
+        )
+
+    async def _join(self) -> None:
+        """Connect and join the group."""
+        await until_done(
+            "reach", f"Kafka at {self._settings.kafka_bootstrap}", self._consumer.start
+        )
+        self._consumer.subscribe([self._topic], listener=self)
+
+    async def _join_again(self) -> None:
+        """Leave with the consumer that failed and join with a new one.
+
+        A coordinator of aiokafka that met an error that it does not know (InvalidRequest from
+        SyncGroup, seen while two members joined at once) has ended and stays so.
+        """
+        left = list(self._partitions.values())
+        self._partitions.clear()
+        self._unplaced.clear()
+        await self._drain(left, flush=False)
+        with contextlib.suppress(KafkaError):
+            await self._consumer.stop()
+        self._consumer = self._new_consumer()
+        await self._join()
+
     async def run(self, stop: asyncio.Event) -> None:
         """Ingest until `stop` is set, then drain for at most `DRAIN_LIMIT_S`."""
         bootstrap = self._settings.kafka_bootstrap
-        await until_done("reach", f"Kafka at {bootstrap}", self._consumer.start)
+        await self._join()
         await until_done("reach", f"Kafka at {bootstrap}", self._admin.start)
         await until_done("reach", f"Kafka at {bootstrap}", self._dead_letters.start)
-        self._consumer.subscribe([self._topic], listener=self)
         chores = [
             asyncio.create_task(self._report()),
             asyncio.create_task(self._watch_cluster()),
@@ -222,10 +252,9 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
                 await asyncio.wait(
                     storing, timeout=POLL_MS / 1000, return_when=asyncio.FIRST_COMPLETED
                 )
-            else:
-                await asyncio.sleep(POLL_MS / 1000)
-            return
+                return
         try:
+            # Without partitions there is nothing to fetch, but this is how the group's errors come.
             fetched = await self._consumer.getmany(
                 *wanted, timeout_ms=POLL_MS, max_records=MAX_POLL_RECORDS
             )
@@ -239,9 +268,9 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
             await self._withdraw(out_of_range)
             return
         except KafkaError as error:
-            logger.warning("waiting for Kafka: %s: %s", type(error).__name__, error)
-            self._rewind()
-            await asyncio.sleep(POLL_MS / 1000)
+            logger.warning("joining the group again: %s: %s", type(error).__name__, error)
+            await self._join_again()
+            await asyncio.sleep(REJOIN_DELAY_S)
             return
         for tp, records in fetched.items():
             partition = self._partitions.get(tp)
@@ -289,7 +318,7 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
         """Start to store each batch that is full or old enough."""
         now = time.monotonic()
         inserting = self._writer.insert_seconds * len(self._partitions) / AGE_SHARE
-        linger = max(self._settings.ingest_linger_ms / 1000, min(inserting, 2.0))
+        linger = max(self._settings.ingest_linger_ms / 1000, min(inserting, LONGEST_LINGER_S))
         for partition in self._partitions.values():
             batch = partition.open
             if batch is None or partition.is_storing:

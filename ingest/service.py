@@ -21,7 +21,8 @@ GC_THRESHOLDS = (100_000, 50, 100)
 def run(settings: Settings) -> None:
     """Ingest until SIGTERM or SIGINT."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("aiokafka").setLevel(logging.WARNING)
+    # Its errors reach us as exceptions and are told there; its own log repeats them each 0.1 s.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     # Named before anything is tried, so that a missing endpoint is an error and not a retry.
     settings.endpoint("clickhouse_url")
     settings.endpoint("kafka_bootstrap")

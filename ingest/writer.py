@@ -23,6 +23,7 @@ T = TypeVar("T")
 # with another block split would duplicate everything.
 INSERT_SETTINGS = {
     "async_insert": 0,
+    "max_threads": 1,
     "max_insert_threads": 1,
     "input_format_parallel_parsing": 0,
     "insert_deduplicate": 1,

@@ -93,24 +93,30 @@ def migrate(client: Client, chain: Sequence[Migration] | None = None) -> Iterato
     recorded = _recorded(client)
     for migration in pending(client, chain):
         done = _done(recorded, migration)
+        begun = migration.version in recorded
+        if not begun:
+            _record(client, migration, 0)
         for number, statement in enumerate(migration.statements[done:], start=done + 1):
-            _apply(client, migration, number, statement, resumed=number == done + 1)
-            client.command(
-                "insert into raw.schema_migrations "
-                "(version, name, checksum, statements_done, statements) values "
-                f"({migration.version}, '{migration.name}', '{migration.checksum}', {number}, "
-                f"{len(migration.statements)})"
-            )
+            _apply(client, migration, number, statement, again=begun and number == done + 1)
+            _record(client, migration, number)
         yield migration
 
 
+def _record(client: Client, migration: Migration, done: int) -> None:
+    client.command(
+        "insert into raw.schema_migrations (version, name, checksum, statements_done, statements) "
+        f"values ({migration.version}, '{migration.name}', '{migration.checksum}', {done}, "
+        f"{len(migration.statements)})"
+    )
+
+
 def _apply(
-    client: Client, migration: Migration, number: int, statement: str, *, resumed: bool
+    client: Client, migration: Migration, number: int, statement: str, *, again: bool
 ) -> None:
     try:
         client.command(statement)
     except DatabaseError as error:
-        if resumed and _DONE_BEFORE.search(str(error)):
+        if again and _DONE_BEFORE.search(str(error)):
             return
         raise TallyError(
             f"{migration.name}, statement {number} of {len(migration.statements)}, failed:\n"

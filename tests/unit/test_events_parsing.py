@@ -282,8 +282,12 @@ def test_the_context_may_have_16_kib():
 
 
 def test_unknown_fields_are_kept():
-    event = accepted(message(trace={"id": 12345678901234567890123}, context={
-        "round_id": "r", "bet": 1, "payout": 0, "wheel": [1, "zwölf", None]}))
+    event = accepted(
+        message(
+            trace={"id": 12345678901234567890123},
+            context={"round_id": "r", "bet": 1, "payout": 0, "wheel": [1, "zwölf", None]},
+        )
+    )
     assert msgspec.json.decode(event.context) == {
         "round_id": "r",
         "bet": 1,

@@ -1,0 +1,215 @@
+"""The pipeline under test: a real broker, a real warehouse and `tally ingest` as its own process."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from ingest import migrations
+from ingest.progress import wait_until_stored
+from tally.settings import Settings
+from tally.warehouse import connect
+from tests.servers import RunningServer
+
+TALLY = [sys.executable, "-c", "from tally.cli import main; main()"]
+PARTITIONS = 3
+LIMIT_S = 60
+
+
+def until(condition: Callable[[], bool], what: str, limit_s: float = LIMIT_S) -> None:
+    """Wait for a condition."""
+    limit = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < limit, f"not within {limit_s} s: {what}"
+        time.sleep(0.02)
+
+
+@contextmanager
+def running_broker(folder: Path) -> Iterator[RunningServer]:
+    """An empty broker; its `url` is host:port."""
+    folder.mkdir(parents=True, exist_ok=True)
+    address = folder / "kafka.address"
+    address.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "tally.local.kafka", "--port-file", str(address)]
+    command += ["--partitions", str(PARTITIONS)]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("TALLY_")}
+    with (folder / "kafka.log").open("ab") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    try:
+        until(address.exists, "the broker's address")
+        port = address.read_text().strip().rpartition(":")[2]
+        with RunningServer(f"127.0.0.1:{port}", process) as server:
+            yield server
+    finally:
+        process.kill()
+        process.wait()
+
+
+def slot_round(user_id: int = 1, **changes: object) -> dict[str, object]:
+    """A settled round with an event id of its own."""
+    event: dict[str, object] = {
+        "event_id": str(uuid.uuid4()),
+        "user_id": user_id,
+        "action_type": "SLOT_SPIN",
+        "occurred_at": "2026-03-01T11:59:58.123Z",
+        "context": {"round_id": uuid.uuid4().hex, "bet": 100, "payout": 250},
+    }
+    return event | changes
+
+
+def encode(event: dict[str, object]) -> bytes:
+    return json.dumps(event, ensure_ascii=False).encode()
+
+
+@dataclass
+class Pipeline:
+    """What a test does with the pipeline."""
+
+    folder: Path
+    warehouse_url: str
+    broker_url: str
+    changes: dict[str, object] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of every command."""
+        return Settings.model_validate(
+            {
+                "home": self.folder / "home",
+                "clickhouse_url": self.warehouse_url,
+                "kafka_bootstrap": self.broker_url,
+                "ingest_linger_ms": 50,
+            }
+            | self.changes
+        )
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The same settings as variables of a command's process."""
+        named = self.settings.model_dump(exclude_none=True, exclude={"clickhouse_password"})
+        own = {f"TALLY_{name.upper()}": str(value) for name, value in named.items()}
+        return {k: v for k, v in os.environ.items() if not k.startswith("TALLY_")} | own
+
+    @property
+    def log(self) -> str:
+        """What ingestion said, over all its starts."""
+        return (self.folder / "ingest.log").read_text()
+
+    def migrate(self) -> None:
+        list(migrations.migrate(connect(self.settings)))
+
+    def start(self) -> None:
+        """Start `tally ingest` and wait until it has its partitions."""
+        path = self.folder / "ingest.log"
+        path.touch()
+        before = self.log.count("assigned")
+        with path.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*TALLY, "ingest"], env=self.environment, stdout=log, stderr=log
+            )
+        until(lambda: self.log.count("assigned") > before, "an assignment")
+
+    def stop(self) -> int:
+        """SIGTERM; the exit code."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(LIMIT_S)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def wait(self, timeout_s: float = LIMIT_S) -> None:
+        """Wait until everything in Kafka is stored."""
+        wait_until_stored(self.settings, timeout_s=timeout_s)
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a `tally` command to its end."""
+        return subprocess.run(
+            [*TALLY, *arguments], env=self.environment, capture_output=True, text=True, check=False
+        )
+
+    def produce(
+        self, values: Sequence[bytes | None], *, partition: int | None = None, key: bytes = b"1"
+    ) -> None:
+        """Send messages and wait until the broker has them."""
+        producer = Producer(
+            {"bootstrap.servers": self.broker_url, "message.max.bytes": 64 * 2**20, "linger.ms": 5}
+        )
+        at = {} if partition is None else {"partition": partition}
+        for value in values:
+            producer.produce(self.settings.actions_topic, value=value, key=key, **at)
+            producer.poll(0)
+        assert producer.flush(LIMIT_S) == 0
+
+    def query(self, sql: str) -> Sequence[Sequence[object]]:
+        """Rows of a query over raw; `{here}` is the condition of this broker's streams."""
+        client = connect(self.settings)
+        return client.query(sql.replace("{here}", self.here)).result_rows
+
+    @property
+    def here(self) -> str:
+        consumer = Consumer({"bootstrap.servers": self.broker_url, "group.id": "test"})
+        cluster = consumer.list_topics(timeout=10).cluster_id
+        consumer.close()
+        return f"startsWith(stream, '{cluster}/')"
+
+    def count(self) -> int:
+        """Accepted events of this broker, each once."""
+        ((number,),) = self.query("select count() from raw.events final where {here}")
+        return int(str(number))
+
+    def ledger(self) -> dict[str, list[tuple[int, int, str]]]:
+        """The ledger's ranges by stream, of all brokers."""
+        found: dict[str, list[tuple[int, int, str]]] = {}
+        for stream, first, last, kind in self.query(
+            "select stream, first_offset, last_offset, kind from raw.ingest_ledger final "
+            "order by stream, first_offset, last_offset"
+        ):
+            found.setdefault(str(stream), []).append((int(str(first)), int(str(last)), str(kind)))
+        return found
+
+    def assert_contiguous(self) -> None:
+        """Every stream of this broker is covered from 0 on, without holes or overlaps."""
+        here = self.here.split("'")[1]
+        streams = {s: r for s, r in self.ledger().items() if s.startswith(here)}
+        assert streams
+        for stream, ranges in streams.items():
+            expected = 0
+            for first, last, _ in ranges:
+                assert first == expected, (stream, ranges)
+                expected = last + 1
+
+    def dead_letter_topic(self, count: int) -> list[tuple[dict[str, str], bytes | None]]:
+        """The first `count` messages of the dead-letter topic: headers and value."""
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self.broker_url,
+                "group.id": uuid.uuid4().hex,
+                "fetch.message.max.bytes": 64 * 2**20,
+                "receive.message.max.bytes": 100 * 2**20,
+            }
+        )
+        topic = self.settings.dead_letter_topic
+        consumer.assign([TopicPartition(topic, p, 0) for p in range(PARTITIONS)])
+        found = []
+        limit = time.monotonic() + LIMIT_S
+        while len(found) < count and time.monotonic() < limit:
+            message = consumer.poll(0.2)
+            if message is not None and message.error() is None:
+                headers = {name: (value or b"").decode() for name, value in message.headers() or []}
+                found.append((headers, message.value()))
+        consumer.close()
+        return found

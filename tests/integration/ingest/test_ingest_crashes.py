@@ -1,0 +1,142 @@
+"""Whatever is killed, everything that Kafka took is in raw once and the ledger has no hole."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.ingest.pipeline import Pipeline, encode, running_broker, slot_round, until
+from tests.servers import RunningServer, start_clickhouse
+
+EVENTS = 20_000
+
+
+@pytest.fixture
+def jsonl(tmp_path: Path) -> Path:
+    path = tmp_path / "rounds.jsonl"
+    path.write_bytes(b"\n".join(encode(slot_round(user_id=n % 500 + 1)) for n in range(EVENTS)))
+    return path
+
+
+@pytest.fixture
+def own_warehouse(tmp_path: Path) -> Iterator[RunningServer]:
+    """A warehouse that a test may kill."""
+    with start_clickhouse(tmp_path / "warehouse") as server:
+        yield server
+
+
+def test_ingestion_killed_amid_a_replay(pipeline: Pipeline, jsonl: Path) -> None:
+    pipeline.changes["ingest_max_rows"] = 1_000
+    pipeline.start()
+    assert pipeline.command("replay", str(jsonl), "--format", "jsonl").returncode == 0
+    until(lambda: pipeline.count() > 0, "the first events")
+    pipeline.kill()
+    stored = pipeline.count()
+    assert stored < EVENTS, "it was killed too late to prove anything"
+    pipeline.start()
+    pipeline.wait()
+    assert pipeline.count() == EVENTS
+    pipeline.assert_contiguous()
+    assert pipeline.stop() == 0
+
+
+def test_warehouse_killed_amid_a_replay(
+    tmp_path: Path, own_warehouse: RunningServer, broker: RunningServer, jsonl: Path
+) -> None:
+    pipeline = Pipeline(tmp_path, own_warehouse.url, broker.url, {"ingest_max_rows": 1_000})
+    pipeline.migrate()
+    pipeline.start()
+    try:
+        assert pipeline.command("replay", str(jsonl), "--format", "jsonl").returncode == 0
+        until(lambda: pipeline.count() > 0, "the first events")
+        own_warehouse.kill()
+        until(lambda: "waiting to" in pipeline.log, "word of what it waits for")
+        port = int(own_warehouse.url.rpartition(":")[2])
+        with start_clickhouse(tmp_path / "warehouse", port=port):
+            pipeline.wait()
+            assert pipeline.count() == EVENTS
+            pipeline.assert_contiguous()
+            assert pipeline.stop() == 0
+    finally:
+        pipeline.kill()
+
+
+def test_the_ledger_decides_where_to_read_on_not_the_group(pipeline: Pipeline) -> None:
+    """Stored without a ledger row: killed between the two. Read again, counted once."""
+    values = [encode(slot_round()) for _ in range(100)]
+    pipeline.start()
+    pipeline.produce(values, partition=0)
+    pipeline.wait()
+    assert pipeline.stop() == 0
+    pipeline.query("alter table raw.ingest_ledger delete where {here} settings mutations_sync = 2")
+    pipeline.start()
+    pipeline.wait()
+    assert pipeline.count() == 100
+    pipeline.assert_contiguous()
+
+
+def test_a_broker_that_was_replaced_is_reported_and_the_new_one_is_read_from_its_start(
+    tmp_path: Path, own_warehouse: RunningServer
+) -> None:
+    with running_broker(tmp_path / "first") as first:
+        pipeline = Pipeline(tmp_path, own_warehouse.url, first.url)
+        pipeline.migrate()
+        pipeline.start()
+        pipeline.produce([encode(slot_round()) for _ in range(50)], partition=0)
+        pipeline.wait()
+        assert pipeline.stop() == 0
+    with running_broker(tmp_path / "second") as second:
+        pipeline.broker_url = second.url
+        pipeline.produce([encode(slot_round()) for _ in range(20)], partition=0)
+        pipeline.start()
+        pipeline.wait()
+        pipeline.assert_contiguous()
+        assert pipeline.count() == 20
+        assert "was replaced" in pipeline.log
+        before = pipeline.ledger()
+        assert sum(kind == "replaced" for ranges in before.values() for *_, kind in ranges) == 1
+        # Said once, not at every start.
+        assert pipeline.stop() == 0
+        told = pipeline.log.count("was replaced")
+        pipeline.start()
+        pipeline.produce([encode(slot_round())], partition=0)
+        pipeline.wait()
+        assert pipeline.log.count("was replaced") == told
+        assert pipeline.stop() == 0
+
+
+def test_messages_that_the_broker_forgot_are_recorded_as_lost(pipeline: Pipeline) -> None:
+    """The embedded broker keeps about 5 MiB a partition."""
+    pipeline.produce([encode(slot_round())], partition=0)
+    pipeline.start()
+    pipeline.wait()
+    assert pipeline.stop() == 0
+    note = "x" * 15_000
+    for _ in range(10):
+        values = [encode(slot_round(context={**slot_round()["context"], "note": note}))  # type: ignore[dict-item]
+                  for _ in range(70)]  # fmt: skip
+        pipeline.produce(values, partition=0)
+    pipeline.start()
+    pipeline.wait()
+    pipeline.assert_contiguous()
+    (ranges,) = [r for s, r in pipeline.ledger().items() if s in pipeline_streams(pipeline)]
+    lost = sum(last - first + 1 for first, last, kind in ranges if kind == "lost")
+    assert lost > 0
+    assert pipeline.count() == 701 - lost
+    assert f"LOST {lost} messages" in pipeline.log
+
+
+def pipeline_streams(pipeline: Pipeline) -> set[str]:
+    rows = pipeline.query("select distinct stream from raw.ingest_ledger where {here}")
+    return {str(row[0]) for row in rows}
+
+
+def test_ingestion_survives_a_poisoned_start(pipeline: Pipeline) -> None:
+    """Only bad messages, on every partition, before anything good: the partitions go on."""
+    for partition in range(3):
+        pipeline.produce([b"\x00", None, b"{}"], partition=partition)
+    pipeline.start()
+    pipeline.produce([encode(slot_round())], partition=1)
+    pipeline.wait()
+    assert pipeline.count() == 1
+    pipeline.assert_contiguous()

@@ -1,0 +1,233 @@
+"""What is in Kafka is in raw: once, whole, and with a verdict on what is not an event."""
+
+import base64
+import json
+import socket
+import urllib.request
+import uuid
+
+from ingest.batch import SCHEMA, Batch
+from ingest.streams import Stream
+from ingest.writer import INSERT_SETTINGS
+from tally.warehouse import connect
+from tests.integration.ingest.pipeline import PARTITIONS, Pipeline, encode, slot_round, until
+
+
+def bad_messages() -> dict[str, list[bytes | None]]:
+    """Every kind of message that must be refused, by its reason."""
+    text = encode(slot_round())
+    return {
+        "tombstone": [None],
+        "not_utf8": [b"\xff\x00\xfe", text.replace(b"SLOT", b"SL\xffT")],
+        "not_json": [b"", b"{", text + b"}", text.replace(b"250", b"NaN"), b"\xef\xbb\xbf" + text,
+                     text.replace(b'"bet"', b'"\\ud800": 1, "bet"')],
+        "not_object": [b"[1]", b'"text"'],
+        "too_large": [encode(slot_round(note="x" * 300_000))],
+        "schema": [
+            encode(slot_round(user_id="1")), encode(slot_round(user_id=1.5)),
+            encode(slot_round(event_id=uuid.uuid4().hex)), encode(slot_round(schema_version=9)),
+            encode(slot_round(occurred_at="2026-03-01T11:59:58")), encode(slot_round(context=None)),
+            encode(slot_round(context="{}")), text.replace(b"250", b"250.5"),
+            text.replace(b'"bet"', b'"bet": 1, "bet"'), text.replace(b'"bet"', b'"\\u0000": 1, "bet"'),
+            encode(slot_round(context={"round_id": "r", "bet": 1})),
+            encode(slot_round(context={"round_id": "r", "bet": 1, "payout": 0, "n": "x" * 17_000})),
+        ],
+        "future_timestamp": [encode(slot_round(occurred_at="9999-01-01T00:00:00Z"))],
+        "too_old": [encode(slot_round(occurred_at="1850-01-01T00:00:00Z"))],
+        "contradiction": [encode(slot_round(
+            context={"round_id": "r", "bet": 1, "payout": 0, "result": "win"}))],
+    }  # fmt: skip
+
+
+def test_bad_messages_are_kept_with_their_bytes_and_the_good_ones_around_them_count(
+    pipeline: Pipeline,
+) -> None:
+    bad = [(reason, value) for reason, values in bad_messages().items() for value in values]
+    mixed: list[bytes | None] = [encode(slot_round())]
+    for _, value in bad:
+        mixed += [value, encode(slot_round())]
+    pipeline.start()
+    pipeline.produce(mixed, partition=1, key=b"k\xff")
+    pipeline.wait()
+
+    assert pipeline.count() == len(bad) + 1
+    rows = pipeline.query(
+        "select reason, base64Encode(value), base64Encode(key), topic, partition, offset, error "
+        "from raw.dead_letters final where {here} order by offset"
+    )
+    assert [(r[0], base64.b64decode(str(r[1]))) for r in rows] == [
+        (reason, value or b"") for reason, value in bad
+    ]
+    assert {base64.b64decode(str(row[2])) for row in rows} == {b"k\xff"}
+    assert [row[5] for row in rows] == list(range(1, 2 * len(bad), 2))
+    assert all(row[3] == "user-actions" and row[4] == 1 and row[6] for row in rows)
+
+    sent = pipeline.dead_letter_topic(len(bad))
+    by_offset = {int(headers["offset"]): (headers["reason"], value) for headers, value in sent}
+    assert [by_offset[offset] for offset in sorted(by_offset)] == bad
+    assert all(headers["error"] and headers["partition"] == "1" for headers, _ in sent)
+    assert pipeline.stop() == 0
+
+
+def test_all_columns_arrive_as_they_were_sent(pipeline: Pipeline) -> None:
+    event = slot_round(
+        user_id=2**53 - 1,
+        client_ts="2026-03-01T20:59:58.5+09:00",
+        session_id="세션-🎰",
+        source="게임",
+        trace="ü",
+        context={"round_id": "라운드", "state": "voided", "units": 10, "is_demo": True, "n": "é\n"},
+    )
+    pipeline.start()
+    pipeline.produce([encode(event)])
+    pipeline.wait()
+    (row,) = pipeline.query(
+        "select toString(event_id), user_id, action_type, initiator, toString(occurred_at), "
+        "toString(client_ts), session_id, source, schema_version, context, round_id, round_state, "
+        "game_type, bet, payout, units, is_demo from raw.events final where {here}"
+    )
+    assert row[:9] == (
+        event["event_id"], 2**53 - 1, "SLOT_SPIN", "user", "2026-03-01 11:59:58.123",
+        "2026-03-01 11:59:58.500", "세션-🎰", "게임", 1,
+    )  # fmt: skip
+    assert json.loads(str(row[9])) == event["context"] | {"_extra": {"trace": "ü"}}
+    assert row[10:] == ("라운드", "voided", "slot", 0, 0, 10, True)
+
+
+def test_duplicates_count_once_within_and_across_batches(pipeline: Pipeline) -> None:
+    events = [encode(slot_round()) for _ in range(50)]
+    pipeline.start()
+    pipeline.produce(events + events[::-1])
+    pipeline.wait()
+    pipeline.produce(events)
+    pipeline.wait()
+    assert pipeline.count() == 50
+    assert pipeline.query("select count() from raw.arrivals where {here}")[0][0] == 150
+
+
+def test_one_batch_may_touch_more_than_a_hundred_months(pipeline: Pipeline) -> None:
+    months = [f"{2015 + n // 12}-{n % 12 + 1:02d}-15T00:00:00Z" for n in range(130)]
+    pipeline.produce([encode(slot_round(occurred_at=month)) for month in months], partition=0)
+    pipeline.start()
+    pipeline.wait()
+    assert pipeline.count() == 130
+    assert [len(ranges) for ranges in own_ledger(pipeline).values()] == [1]
+
+
+def own_ledger(pipeline: Pipeline) -> dict[str, list[tuple[int, int, str]]]:
+    cluster = pipeline.here.split("'")[1]
+    return {s: ranges for s, ranges in pipeline.ledger().items() if s.startswith(cluster)}
+
+
+def test_a_huge_message_is_a_dead_letter_whole(pipeline: Pipeline) -> None:
+    huge = encode(slot_round(note="x" * 3_000_000))
+    pipeline.start()
+    pipeline.produce([encode(slot_round()), huge, encode(slot_round())], partition=0)
+    pipeline.wait()
+    assert pipeline.count() == 2
+    assert pipeline.query(
+        "select reason, length(value) from raw.dead_letters final where {here}"
+    ) == [("too_large", len(huge))]
+    ((headers, _),) = pipeline.dead_letter_topic(1)
+    assert headers["reason"] == "too_large"
+
+
+def test_sigterm_stores_what_was_read_and_leaves(pipeline: Pipeline) -> None:
+    port = free_port()
+    pipeline.changes |= {"ingest_linger_ms": 3_600_000, "ingest_metrics_port": port}
+    pipeline.start()
+    pipeline.produce([encode(slot_round()) for _ in range(30)], partition=2)
+    until(lambda: metric(port, "tally_ingest_messages_total") == 30, "the messages to be read")
+    # Nothing but the signal closes the batch: an hour has not passed.
+    assert pipeline.count() == 0
+    assert pipeline.stop() == 0
+    pipeline.wait(timeout_s=0.5)
+    assert pipeline.count() == 30
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def metric(port: int, name: str) -> float:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        lines = answer.read().decode().splitlines()
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
+
+
+def test_metrics_count_what_happened(pipeline: Pipeline) -> None:
+    port = free_port()
+    pipeline.changes["ingest_metrics_port"] = port
+    pipeline.start()
+    known, unknown = slot_round(), slot_round(action_type="NEW_ACTION")
+    pipeline.produce([encode(known), encode(unknown), b"["], partition=0)
+    pipeline.wait()
+    until(lambda: metric(port, "tally_ingest_batches_total") >= 1, "the metrics")
+    assert metric(port, "tally_ingest_messages_total") == 3
+    assert metric(port, "tally_ingest_rows_total") == 2
+    assert metric(port, 'tally_ingest_dead_letters_total{reason="not_json"}') == 1
+    assert metric(port, "tally_ingest_unknown_actions_total") == 1
+    assert metric(port, 'tally_ingest_stored_offset{partition="0"}') == 2
+    assert metric(port, "tally_ingest_insert_seconds_count") >= 1
+
+
+def test_the_same_token_twice_stores_once_in_every_table(pipeline: Pipeline) -> None:
+    """The answer to an insert is lost and the insert is sent again."""
+    stream = Stream("lost-answer", "user-actions", 0)
+
+    class Message:
+        timestamp, key, headers = 0, None, ()
+
+        def __init__(self, offset: int, value: bytes) -> None:
+            self.offset, self.value = offset, value
+
+    batch = Batch(stream, 0, 0.0)
+    for offset in range(100):
+        batch.add(Message(offset, encode(slot_round()) if offset % 10 else b"bad"))
+    payload, client = batch.encode(), connect(pipeline.settings)
+    for _ in range(3):
+        client.raw_insert(
+            "raw.landing", column_names=SCHEMA.names, insert_block=payload, fmt="ArrowStream",
+            settings={**INSERT_SETTINGS, "insert_deduplication_token": batch.token},
+        )  # fmt: skip
+    for table, expected in (("events", 90), ("arrivals", 90), ("dead_letters", 10)):
+        where = f"from raw.{table} where stream = 'lost-answer/user-actions/0'"
+        assert client.command(f"select count() {where}") == expected
+
+
+def test_ingestion_waits_for_kafka_and_the_commands_say_so(pipeline: Pipeline) -> None:
+    pipeline.broker_url = f"127.0.0.1:{free_port()}"
+    done = pipeline.command("wait", "--timeout", "0")
+    assert done.returncode == 1
+    assert "does not answer" in done.stderr
+
+
+def test_wait_says_what_is_missing_when_ingestion_does_not_run(pipeline: Pipeline) -> None:
+    assert pipeline.command("wait", "--timeout", "5").returncode == 0
+    pipeline.produce([encode(slot_round())], partition=1)
+    done = pipeline.command("wait", "--timeout", "0.3")
+    assert done.returncode == 1
+    assert "1 messages in partitions 1 (0 of 1)" in done.stderr
+    assert "tally ingest" in done.stderr
+
+
+def test_partitions_are_shared_by_the_group(pipeline: Pipeline) -> None:
+    """A second consumer joins while messages flow; nothing is lost and the ledger stays whole."""
+    pipeline.start()
+    other = Pipeline(pipeline.folder / "other", pipeline.warehouse_url, pipeline.broker_url)
+    other.folder.mkdir()
+    for number in range(PARTITIONS):
+        pipeline.produce([encode(slot_round()) for _ in range(200)], partition=number)
+    other.start()
+    try:
+        for number in range(PARTITIONS):
+            pipeline.produce([encode(slot_round()) for _ in range(200)], partition=number)
+        pipeline.wait()
+        assert pipeline.stop() == 0
+        pipeline.produce([encode(slot_round()) for _ in range(10)], partition=0)
+        pipeline.wait()
+    finally:
+        assert other.stop() == 0
+    assert pipeline.count() == 400 * PARTITIONS + 10
