@@ -73,7 +73,7 @@ async def serve(path: Path, port: int, port_file: Path | None, password: str) ->
 
     try:
         engine = Engine(path)
-    except ClickHouseError as error:
+    except (ClickHouseError, OSError) as error:
         raise TallyError(
             f"The warehouse in {path} cannot be opened: {error}",
             hint="One process owns a folder. Is another server running on it?",
@@ -88,7 +88,7 @@ async def serve(path: Path, port: int, port_file: Path | None, password: str) ->
         ws="none",
         lifespan="off",
         access_log=False,
-        log_level="critical",
+        log_level="error",
         timeout_keep_alive=60,
         timeout_graceful_shutdown=_STOP_S,
     )

@@ -30,14 +30,14 @@ _STATUS_OF_NAME: dict[str, int] = {
 
 _CODE = re.compile(r"Code: (\d+)\. ")
 _NAME = re.compile(r"\(([A-Z][A-Z0-9_]+)\)\s*$")
-# What chDB adds to a server's message: the error wrapped in itself, the version in some messages and
-# not in others, and the file through which the data of an INSERT went.
+# What chDB adds to a server's message: the error around itself, the version to some messages only,
+# and the file through which the data of an INSERT went.
 _ADDED = (
     (re.compile(r"(Code: \d+\. DB::Exception: )\1+"), r"\1"),
     (re.compile(r"\s*\(version [^()]*\)\s*$"), ""),
     (re.compile(r"(?: \(([A-Z0-9_]+)\) \(version [^()]*\)\.)+ \(\1\)$"), r" (\1)"),
     (re.compile(r" ?\(in file/uri [^()]*\):?"), ""),
-    (re.compile(r": While executing File: data for INSERT was parsed from file"), ""),
+    (re.compile(": While executing File: data for INSERT was parsed from file"), ""),
 )
 
 

@@ -83,6 +83,13 @@ class Call:
 def read_call(request: Request, fields: Mapping[str, str], files: Mapping[str, bytes]) -> Call:
     """Read URL, headers and form; the files of the form become tables."""
     given = {**dict(request.query_params), **fields}
+    if "1" in (given.get("compress"), given.get("decompress")):
+        raise ClickHouseError.of(
+            48,
+            "NOT_IMPLEMENTED",
+            "ClickHouse's own block compression (compress=1, decompress=1) is not supported by the "
+            "embedded server; use Accept-Encoding and Content-Encoding",
+        )
     headers = request.headers
     tables = [ExternalTable.of(name, data, given) for name, data in files.items()]
     described = {

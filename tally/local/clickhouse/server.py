@@ -143,7 +143,7 @@ class Server:
                 headers["Content-Encoding"] = encoding
         if execution.output.finished:
             if encoder is not None:
-                data = encoder.compress(data) + encoder.flush()
+                data = await self._on_thread(lambda: encoder.compress(data) + encoder.flush())
             return Response(data, headers=headers)
         tag = secrets.token_hex(8)
         headers["X-ClickHouse-Exception-Tag"] = tag
@@ -176,7 +176,7 @@ class Server:
         failed = False
         while True:
             if encoder is not None:
-                data = encoder.compress(data)
+                data = await self._on_thread(functools.partial(encoder.compress, data))
             if data:
                 await send({"type": "http.response.body", "body": data, "more_body": True})
             if failed or execution.output.finished:

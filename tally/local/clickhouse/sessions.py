@@ -1,5 +1,6 @@
 """HTTP sessions: connections that keep temporary tables and SET values between requests."""
 
+import json
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -32,13 +33,14 @@ class Session:
         if settings:
             names = ", ".join(f"'{name}'" for name in settings if name.isidentifier())
             rows = self.connection.run(
-                f"SELECT name, value FROM system.settings WHERE name IN ({names})"
+                f"SELECT name, value FROM system.settings WHERE name IN ({names})",
+                "JSONCompactEachRow",
             )
-            covered = dict(line.split("\t", 1) for line in rows.decode().splitlines())
+            covered = dict(json.loads(row) for row in rows.splitlines())
             self.connection.set(settings)
             self._covered, self._overlay = covered, dict(settings)
         if database is not None:
-            before = self.connection.run("SELECT currentDatabase()").decode().rstrip("\n")
+            before = self.connection.run("SELECT currentDatabase()", "TSVRaw").decode()[:-1]
             self.connection.use(database)
             self._covered_database, self._overlay_database = before, database
 
