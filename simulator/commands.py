@@ -100,4 +100,4 @@ def simulate(
         truth=truth,
         as_of=as_of.date() if as_of is not None else None,
     )
-    click.echo(run(settings, request), err=True)
+    click.echo(run(settings, request))

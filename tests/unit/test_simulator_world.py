@@ -226,7 +226,7 @@ def test_traffic_has_a_night_and_an_evening() -> None:
 
 def test_memory_does_not_follow_the_number_of_events() -> None:
     def peak(days: int) -> tuple[int, int]:
-        world = World(5, users=12, days=10, start=date(2025, 1, 1))
+        world = World(5, users=30, days=10, start=date(2025, 1, 1))
         end = world.begins + days * DAY
         tracemalloc.start()
         count = sum(1 for _ in takewhile(lambda event: event.at < end, world.events()))
@@ -235,7 +235,7 @@ def test_memory_does_not_follow_the_number_of_events() -> None:
         return count, most
 
     peak(10)  # what is cached at the first run
-    few, small = peak(30)
-    many, large = peak(200)
-    assert many > 3 * few
+    few, small = peak(40)
+    many, large = peak(150)
+    assert many > 2 * few
     assert large < 1.3 * small
