@@ -1,0 +1,67 @@
+"""`kill -9` in the middle of a replay: the supervisor restarts, and no number is wrong."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.stacks import Stack, running_stack
+
+LIMIT_S = 120
+
+
+def pid(stack: Stack, service: str) -> int:
+    found: int = stack.status()["services"][service]["pid"]
+    return found
+
+
+def stored(stack: Stack) -> int:
+    """Messages in raw now; 0 while the warehouse does not answer."""
+    from clickhouse_connect.driver.exceptions import Error
+
+    from tally.warehouse import connect
+
+    try:
+        client = connect(stack.settings)
+        return int(client.command("select count() from raw.arrivals"))  # type: ignore[arg-type]
+    except Error:
+        return 0
+
+
+def kill_while_storing(stack: Stack, service: str, after: int) -> None:
+    """Kill once `after` messages are in raw, which is in the middle of the replay."""
+    limit = time.monotonic() + LIMIT_S
+    while stored(stack) < after:
+        assert time.monotonic() < limit, f"{after} messages are not stored"
+        time.sleep(0.02)
+    before = stack.status()["services"][service]
+    os.kill(before["pid"], signal.SIGKILL)
+    while True:
+        now = stack.status()["services"][service]
+        if now["ready"] and now["pid"] not in (None, before["pid"]):
+            return
+        assert time.monotonic() < limit, f"{service} was not restarted"
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("service", ["clickhouse", "ingest"])
+def test_a_process_killed_in_the_middle_of_a_replay_loses_and_doubles_nothing(
+    service: str, real_rounds: Path, tmp_path: Path
+) -> None:
+    with running_stack(tmp_path / "home") as stack:
+        # Twenty seconds of replay, so that there is a middle.
+        replay = stack.start("replay", str(real_rounds), "--format", "bustabit", "--rate", "2500")
+        try:
+            kill_while_storing(stack, service, after=10_000)
+            kill_while_storing(stack, service, after=25_000)
+            assert replay.poll() is None, "the replay ended before the kills"
+            output, _ = replay.communicate(timeout=LIMIT_S)
+            assert replay.returncode == 0, output
+        finally:
+            replay.kill()
+        stack.tally("wait")
+        stack.tally("materialize")
+        stack.tally("verify", "--as-of", "2021-11-30", "--as-of", "2021-12-10")
+        assert stack.status()["services"][service]["restarts"] == 2
