@@ -1,1 +1,1 @@
-"""Dagster: the schedule of materializations and checks, and the graph that a data engineer opens."""
+"""Dagster: when models are materialized and checked, and the graph a data engineer opens."""

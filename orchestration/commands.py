@@ -45,7 +45,7 @@ def materialize(settings: Settings, full_refresh: bool) -> None:
         result = job.execute_in_process(
             instance=instance,
             raise_on_error=False,
-            # dbt tells its own progress; of Dagster's events only what is wrong belongs on a terminal.
+            # dbt tells its own progress; of Dagster's events a terminal needs what is wrong.
             run_config={"loggers": {"console": {"config": {"log_level": "WARNING"}}}},
         )
     failed_checks = [

@@ -1,8 +1,8 @@
 """The only room that reads the environment: every setting of every Tally process.
 
 Each field is `TALLY_<NAME>` in the environment. Where the environment is silent, the running local
-stack answers from `<home>/settings.json`, which `tally up` writes; an endpoint that neither names is
-an error and never a default, so that no command can reach a warehouse that nobody asked for.
+stack answers from `<home>/settings.json`, which `tally up` writes; an endpoint that neither names
+is an error and never a default, so that no command reaches a warehouse that nobody asked for.
 """
 
 import os
@@ -26,8 +26,18 @@ STACK_SETTINGS = "settings.json"
 
 # What a process needs of its surroundings; anything else of a caller's shell stays with the caller.
 _PASSED_ON = frozenset(
-    ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR")
-    + ("SSL_CERT_FILE", "SSL_CERT_DIR")
+    [
+        "PATH",
+        "HOME",
+        "USER",
+        "LOGNAME",
+        "LANG",
+        "LC_ALL",
+        "LC_CTYPE",
+        "TMPDIR",
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+    ]
 )
 
 

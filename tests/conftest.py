@@ -12,7 +12,7 @@ ALLOWED_SKIPS_IN_CI: frozenset[str] = frozenset()
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):  # noqa: ANN201
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
     report = yield
     if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("CI") == "true":
         reason = str(call.excinfo.value) if call.excinfo else ""

@@ -1,4 +1,4 @@
-"""A whole local stack for a test: started, spoken to and stopped with the commands a person would type."""
+"""A whole local stack for a test, used by the commands that a person would type."""
 
 import asyncio
 import json
@@ -60,9 +60,7 @@ class Stack:
         """The API's answers, asked concurrently, by user."""
         return asyncio.run(self._stats(list(user_ids), {k: str(v) for k, v in query.items()}))
 
-    async def _stats(
-        self, user_ids: list[int], query: dict[str, str]
-    ) -> dict[int, dict[str, Any]]:
+    async def _stats(self, user_ids: list[int], query: dict[str, str]) -> dict[int, dict[str, Any]]:
         settings = self.settings
         signer = LocalSigner(settings)
         in_flight = asyncio.Semaphore(IN_FLIGHT)
@@ -87,7 +85,7 @@ class Stack:
 
 @contextmanager
 def running_stack(home: Path, *options: str) -> Iterator[Stack]:
-    """Bring a stack up in `home` (without Dagster's three processes) and take it down in the end."""
+    """A stack in `home`, without Dagster's three processes, taken down at the end."""
     stack = Stack(home)
     stack.tally("up", "--detach", "--without", "dagster", *options)
     try:

@@ -6,8 +6,8 @@ from orchestration.defs.marts import materialize
 from orchestration.lib.backlog import messages_behind
 from tally.settings import load_settings
 
-# Evaluated every 15 s, and a run takes some 15 s on two cores: half a minute behind, a minute at worst.
-# A cron schedule, whose finest step is a minute, could not promise that.
+# Evaluated every 15 s, and a run takes some 15 s on two cores: half a minute behind, a minute at
+# worst. A cron schedule, whose finest step is a minute, could not promise that.
 INTERVAL_SECONDS = 15
 
 _UNFINISHED = [

@@ -60,5 +60,5 @@ rebuild = dg.define_asset_job(
     "rebuild",
     selection=dg.AssetSelection.assets(dbt_models),
     config=dg.RunConfig(ops={"dbt_models": BuildOptions(full_refresh=True)}),
-    description="Build every model anew from all of raw; readers keep the old tables until the swap.",
+    description="Build every model anew from all of raw; readers see the old tables until then.",
 )

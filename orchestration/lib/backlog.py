@@ -15,6 +15,7 @@ def messages_behind(settings: Settings) -> int:
             else "select toInt64(last_offset - first_offset + 1) as messages_behind"
             " from raw.ingest_ledger final"
         )
-        return int(client.query(f"select sum(messages_behind) from ({relation})").first_row[0] or 0)
+        (row,) = client.query(f"select sum(messages_behind) from ({relation})").result_rows
+        return int(row[0] or 0)
     finally:
         client.close()

@@ -1,4 +1,4 @@
-"""One materialization at a time on one machine, whoever starts it: the sensor or a person's shell."""
+"""One materialization at a time on a machine, whether the sensor or a person starts it."""
 
 import fcntl
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""`make demo`: the main job once, from real rounds to a proved answer, with the commands a person would type."""
+"""`make demo`: the main job once, from real rounds to a proved answer, by plain commands."""
 
 import argparse
 import shlex

@@ -1,4 +1,4 @@
-"""The incremental marts are what a brute-force fold of all events says, whatever the order of arrival."""
+"""The incremental marts are what a brute-force fold of all events says, however they arrive."""
 
 import random
 import uuid
@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.platform import Platform, action, running_platform
 
 from orchestration.lib.dbt import run_dbt
-from tests.platform import Platform, action, running_platform
 
 FIRST_DAY = datetime(2026, 3, 1, tzinfo=UTC)
 DAYS = 6
@@ -53,20 +53,20 @@ def world(rng: random.Random) -> list[Action]:
     ]
     for _ in range(120):
         user, game, round_id = rng.choice(USERS), rng.choice(list(GAMES)), event_id(rng)
-        for state in rng.choice(HISTORIES):
-            actions.append(
-                action(
-                    user,
-                    game,
-                    moment(),
-                    event_id=event_id(rng),
-                    round_id=round_id,
-                    state=state,
-                    bet=rng.choice((0, 10, 20)),
-                    payout=rng.choice((0, 5, 10, 20, 50)),
-                    is_demo=rng.random() < 0.1,
-                )
+        actions += [
+            action(
+                user,
+                game,
+                moment(),
+                event_id=event_id(rng),
+                round_id=round_id,
+                state=state,
+                bet=rng.choice((0, 10, 20)),
+                payout=rng.choice((0, 5, 10, 20, 50)),
+                is_demo=rng.random() < 0.1,
             )
+            for state in rng.choice(HISTORIES)
+        ]
     actions += rng.choices(actions, k=40)
     rng.shuffle(actions)
     return actions
@@ -131,9 +131,10 @@ def day_of(one: Action) -> date:
 
 
 def marts(platform: Platform) -> tuple[set[Row], set[Row]]:
+    active = "is_active, has_daily_login"
     games = "played, wins, losses, draws, no_outcome, bet_amount, payout_amount"
     queries = (
-        f"select user_id, date, is_active, has_daily_login, events, {games} from marts.user_days final",
+        f"select user_id, date, {active}, events, {games} from marts.user_days final",
         f"select user_id, date, game_type, {games} from marts.user_game_days final",
     )
     user_days, user_game_days = (set(platform.client.query(q).result_rows) for q in queries)
@@ -209,7 +210,13 @@ def test_only_touched_days_are_computed_again(platform: Platform) -> None:
         [
             action(1, "LOGIN", "2026-03-01T12:00:00Z"),
             action(
-                1, "SLOT_SPIN", "2026-03-02T12:00:00Z", round_id="r", state="settled", bet=1, payout=2
+                1,
+                "SLOT_SPIN",
+                "2026-03-02T12:00:00Z",
+                round_id="r",
+                state="settled",
+                bet=1,
+                payout=2,
             ),
         ]
     )

@@ -96,23 +96,25 @@ def test_a_void_takes_out_a_round_of_another_day_without_a_materialization(stack
     assert stack.stats([user])[user]["lifetime_active_days"] == 2
 
 
-ANALYSTS_QUERIES = (
-    "SELECT action_type, count() FROM events WHERE ts > now() - INTERVAL 1 HOUR "
-    "GROUP BY action_type ORDER BY count() DESC;",
-    "SELECT user_id, sum(wins) AS w, sum(losses) AS l FROM game_stats WHERE date >= today()-7 "
-    "GROUP BY user_id ORDER BY w DESC LIMIT 50;",
-)
+EVENTS_OF_THE_LAST_HOUR = """
+SELECT action_type, count() FROM events WHERE ts > now() - INTERVAL 1 HOUR GROUP BY action_type ORDER BY count() DESC;
+"""  # noqa: E501 - as an analyst has it
+WINS_AND_LOSSES = """
+SELECT user_id, sum(wins) AS w, sum(losses) AS l FROM game_stats WHERE date >= today()-7 GROUP BY user_id ORDER BY w DESC LIMIT 50;
+"""  # noqa: E501 - as an analyst has it
 
 
 def test_the_analysts_queries_run_as_they_stand(stack: Stack) -> None:
     user, now = 74, datetime.now(UTC)
-    send(stack, *(event(user, "RPS_PLAY", now, round_id=f"r{i}", bet=1, payout=9) for i in range(7)))
+    send(
+        stack, *(event(user, "RPS_PLAY", now, round_id=f"r{i}", bet=1, payout=9) for i in range(7))
+    )
     stack.tally("wait")
     stack.tally("materialize")
     url = stack.settings.endpoint("clickhouse_url")
     by_action, by_user = (
         httpx.post(url, params={"database": "analytics"}, content=query).raise_for_status().text
-        for query in ANALYSTS_QUERIES
+        for query in (EVENTS_OF_THE_LAST_HOUR, WINS_AND_LOSSES)
     )
     assert "RPS_PLAY\t7" in by_action.splitlines()
     assert f"{user}\t7\t0" in by_user.splitlines()

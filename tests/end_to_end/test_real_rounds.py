@@ -15,7 +15,7 @@ Answers = dict[tuple[str, int], dict[str, Any]]
 
 
 def answers(stack: Stack) -> Answers:
-    """Every player's answers apart from `meta`, which tells of the reading and not of the player."""
+    """Every player's answers apart from `meta`, which tells of the reading, not of the player."""
     return {
         (as_of, player): {name: value for name, value in answer.items() if name != "meta"}
         for as_of in DATES
@@ -24,7 +24,7 @@ def answers(stack: Stack) -> Answers:
 
 
 def prove(stack: Stack) -> None:
-    """The marts brought up to date, then compared with another engine's numbers; fails on any difference."""
+    """Bring the marts up to date and compare with another engine; fails on any difference."""
     stack.tally("materialize")
     stack.tally("verify", *(word for as_of in DATES for word in ("--as-of", as_of)))
 
