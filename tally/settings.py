@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     JsonConfigSettingsSource,
@@ -128,8 +128,15 @@ class Settings(BaseSettings):
 
 
 def load_settings(home: Path | None = None) -> Settings:
-    """Read the settings once, for the stack in `home` where one is given."""
-    return Settings() if home is None else Settings(home=home)
+    """Read the settings once, for the stack in `home` where one is given.
+
+    Raises `TallyError` that names each variable whose value makes no sense.
+    """
+    try:
+        return Settings() if home is None else Settings(home=home)
+    except ValidationError as error:
+        wrong = (f"TALLY_{str(each['loc'][0]).upper()}: {each['msg']}" for each in error.errors())
+        raise TallyError("; ".join(wrong)) from None
 
 
 def child_environment(home: Path) -> dict[str, str]:
