@@ -98,6 +98,8 @@ class Layout:
 
         Raises `TallyError` where that is not possible, or where another user owns the socket's.
         """
+        if "%" in str(self.home):  # supervisord expands it twice in the names of log files
+            raise TallyError(f"A stack's home cannot have a % in its path: {self.home}.")
         try:
             for folder in (self.home, self.run, self.logs):
                 folder.mkdir(parents=True, exist_ok=True)

@@ -135,7 +135,7 @@ class Stack:
     def _prepare(self, services: list[Service], outside: Settings, asked: Ports) -> Context:
         """Choose the ports, and write what the services read before they start."""
         names = {service.name for service in services}
-        ports = _choose_ports(
+        ports = choose_ports(
             {
                 "clickhouse": asked.clickhouse,
                 "api": asked.api or outside.api_port or None,
@@ -326,7 +326,7 @@ def _refuse_unknown(names: Collection[str]) -> None:
         )
 
 
-def _choose_ports(asked: dict[str, int | None], last: dict[str, Any]) -> dict[str, int]:
+def choose_ports(asked: dict[str, int | None], last: dict[str, Any]) -> dict[str, int]:
     """The port asked for, else the one of the last start where it is free, else a free one.
 
     Raises `TallyError` where a port that was asked for is taken.

@@ -72,7 +72,10 @@ def configuration(services: list[Service], context: Context) -> str:
     """supervisord's configuration for the services, each of which starts only when told to."""
     layout = context.layout
     guard = [sys.executable, "-m", "tally.local.guard", str(layout.pidfile)]
-    sections = [_HEADER, f"[unix_http_server]\nfile = {_expanded(layout.socket)}\nchmod = 0700\n"]
+    sections = [
+        _HEADER,
+        f"[unix_http_server]\nfile = {_in_ini(layout.socket, layout)}\nchmod = 0700\n",
+    ]
     for position, service in enumerate(services):
         restart = "false" if service.ready is None else "true"
         sections.append(
@@ -108,8 +111,11 @@ def configuration(services: list[Service], context: Context) -> str:
     return "\n".join(sections)
 
 
-def _expanded(path: Path) -> str:
-    return str(path).replace("%", "%%")
+def _in_ini(path: Path, layout: Layout) -> str:
+    """A path as a value, where nothing can be quoted: relative to the configuration's folder."""
+    if path.is_relative_to(layout.home):
+        return f"%(here)s/{path.relative_to(layout.home)}"
+    return str(path)
 
 
 class Supervisor:
