@@ -55,12 +55,17 @@ class SystemOfRecord:
             cursor.execute(_KEEP)
 
 
-def migrate(url: str) -> None:
-    """Bring the schema to its head."""
+def alembic_config(url: str) -> Config:
+    """What Alembic needs to know of the record at `url`."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
     config.attributes["url"] = url
-    command.upgrade(config, "head")
+    return config
+
+
+def migrate(url: str) -> None:
+    """Bring the schema to its head."""
+    command.upgrade(alembic_config(url), "head")
 
 
 @contextmanager

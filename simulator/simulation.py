@@ -39,7 +39,8 @@ class Simulation:
     """Sends `deliveries`, of simulated time from `begins` to `ends` (None: without end).
 
     `rate` is in deliveries a second (None: as fast as possible). With `live`, nothing is sent
-    before its time has come. `stop` ends the simulation between two batches.
+    before its time has come. `stop` ends the simulation after the batch under way, or
+    `grace_seconds` later where that batch cannot be sent.
     """
 
     deliveries: Iterable[Delivery]
@@ -50,6 +51,7 @@ class Simulation:
     rate: float | None = None
     live: bool = False
     clock: Callable[[], int] = now
+    grace_seconds: float = 5.0
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     verdicts: Counter[Verdict] = field(default_factory=Counter)
 
@@ -63,11 +65,24 @@ class Simulation:
                 elif self.rate is not None:
                     due = started + self.verdicts.total() / self.rate
                     await self._sleep(due - time.monotonic())
-                if self.stop.is_set():
+                if self.stop.is_set() or not await self._send(batch):
                     return
-                await self.destination.send(batch)
                 self._count(batch)
                 reporter.report(self.verdicts.total(), batch[-1].at)
+
+    async def _send(self, batch: Sequence[Delivery]) -> bool:
+        """Whether the batch was sent: a destination that waits for others is left at `stop`."""
+        sending = asyncio.ensure_future(self.destination.send(batch))
+        stopping = asyncio.ensure_future(self.stop.wait())
+        await asyncio.wait((sending, stopping), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not sending.done():
+            await asyncio.wait((sending,), timeout=self.grace_seconds)
+        if not sending.done():
+            sending.cancel()
+            return False
+        await sending
+        return True
 
     async def _sleep(self, seconds: float) -> None:
         if seconds > 0:

@@ -77,6 +77,11 @@ def start_kafka(path: Path, *, partitions: int = 12) -> RunningServer:
     return _start(["tally.local.kafka", "--partitions", str(partitions)], path, {})
 
 
+def start_postgres(path: Path) -> RunningServer:
+    """Start the embedded Postgres on the folder `path`; its output is in `<path>.log`."""
+    return _start(["tally.local.postgres", "--path", str(path)], path, {})
+
+
 def _start(arguments: list[str], path: Path, environment: dict[str, str]) -> RunningServer:
     """Run a module that writes its address into `--port-file` once it answers."""
     address = path.with_name(f"{path.name}.url")
