@@ -51,6 +51,7 @@ class _Partition:
         self.stream = stream
         self.expected = offset  # the next offset to take from Kafka
         self.stored = offset  # everything before it is readable
+        self.seen_position = offset  # aiokafka's own, when last idle
         self.open: Batch | None = None
         self.under_way: Batch | None = None
         self.storing: asyncio.Task[None] | None = None
@@ -242,6 +243,7 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
                 await self._place(set(self._unplaced))
             self._close_due()
             await self._read()
+            await self._note_trailing_gaps()
 
     async def _read(self) -> None:
         wanted = [tp for tp, partition in self._partitions.items() if self._has_room(partition)]
@@ -277,6 +279,30 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
             if partition is not None:
                 self._take(partition, records)
                 await asyncio.sleep(0)
+
+    async def _note_trailing_gaps(self) -> None:
+        """Record offsets at the end of a log that hold no message: a transaction's markers.
+
+        No later message would show them, and the ledger would never reach the end of the log.
+        The position must have held over a read, which would have raised what else moved it.
+        """
+        for tp, partition in list(self._partitions.items()):
+            if partition.open is None and not partition.is_storing:
+                with contextlib.suppress(KafkaError):  # revoked meanwhile
+                    position = await self._consumer.position(tp)
+                    before, partition.seen_position = partition.seen_position, position
+                    if position != before or position <= partition.expected:
+                        continue
+                    gap = LedgerRow(
+                        partition.stream,
+                        partition.expected,
+                        position - 1,
+                        "gap",
+                        end_offset=position,
+                    )
+                    await self._writer.record([gap])
+                    self._count_gap(gap)
+                    partition.expected = partition.stored = position
 
     def _rewind(self) -> None:
         """Read on exactly behind what was taken.
@@ -398,16 +424,16 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
         for letter in batch.dead:
             metrics.DEAD_LETTERS.labels(reason=letter.rejection.reason.value).inc()
         for gap in batch.gaps:
-            metrics.GAPS.labels(partition=label).inc(gap.messages)
-            logger.warning(
-                "%s: offsets %d to %d hold no message",
-                gap.stream,
-                gap.first_offset,
-                gap.last_offset,
-            )
+            self._count_gap(gap)
         self._totals["batches"] += 1
         self._totals["stored"] += batch.accepted
         self._totals["dead"] += len(batch.dead)
+
+    def _count_gap(self, gap: LedgerRow) -> None:
+        metrics.GAPS.labels(partition=str(gap.stream.partition)).inc(gap.messages)
+        logger.info(
+            "%s: offsets %d to %d hold no message", gap.stream, gap.first_offset, gap.last_offset
+        )
 
     def _report_findings(self, findings: list[LedgerRow]) -> None:
         for row in findings:

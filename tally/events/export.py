@@ -20,7 +20,7 @@ Schema = dict[str, Any]
 
 
 def _schema_of(model: type) -> Schema:
-    """The schema of a struct without the indirection of `$defs`, which no model here needs twice."""
+    """The schema of a struct, without the indirection of `$defs`."""
     exported = msgspec.json.schema(model)
     (schema,) = exported["$defs"].values()
     return dict(schema)

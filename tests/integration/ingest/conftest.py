@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.ingest.pipeline import Pipeline, running_broker
-from tests.servers import RunningServer, start_clickhouse
+from tests.integration.ingest.pipeline import PARTITIONS, Pipeline
+from tests.servers import RunningServer, start_clickhouse, start_kafka
 
 
 @pytest.fixture(scope="session")
@@ -17,7 +17,7 @@ def shared_warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runni
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[RunningServer]:
-    with running_broker(tmp_path / "broker") as server:
+    with start_kafka(tmp_path / "broker", partitions=PARTITIONS) as server:
         yield server
 
 

@@ -1,4 +1,4 @@
-"""The pipeline under test: a real broker, a real warehouse and `tally ingest` as its own process."""
+"""The pipeline under test: a real broker, a real warehouse and `tally ingest` as a process."""
 
 import json
 import os
@@ -7,8 +7,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from ingest import migrations
 from ingest.progress import wait_until_stored
 from tally.settings import Settings
 from tally.warehouse import connect
-from tests.servers import RunningServer
 
 TALLY = [sys.executable, "-c", "from tally.cli import main; main()"]
 PARTITIONS = 3
@@ -31,27 +29,6 @@ def until(condition: Callable[[], bool], what: str, limit_s: float = LIMIT_S) ->
     while not condition():
         assert time.monotonic() < limit, f"not within {limit_s} s: {what}"
         time.sleep(0.02)
-
-
-@contextmanager
-def running_broker(folder: Path) -> Iterator[RunningServer]:
-    """An empty broker; its `url` is host:port."""
-    folder.mkdir(parents=True, exist_ok=True)
-    address = folder / "kafka.address"
-    address.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "tally.local.kafka", "--port-file", str(address)]
-    command += ["--partitions", str(PARTITIONS)]
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("TALLY_")}
-    with (folder / "kafka.log").open("ab") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-    try:
-        until(address.exists, "the broker's address")
-        port = address.read_text().strip().rpartition(":")[2]
-        with RunningServer(f"127.0.0.1:{port}", process) as server:
-            yield server
-    finally:
-        process.kill()
-        process.wait()
 
 
 def slot_round(user_id: int = 1, **changes: object) -> dict[str, object]:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.ingest.pipeline import Pipeline, encode, running_broker, slot_round, until
-from tests.servers import RunningServer, start_clickhouse
+from tests.integration.ingest.pipeline import PARTITIONS, Pipeline, encode, slot_round, until
+from tests.servers import RunningServer, start_clickhouse, start_kafka
 
 EVENTS = 20_000
 
@@ -78,14 +78,14 @@ def test_the_ledger_decides_where_to_read_on_not_the_group(pipeline: Pipeline) -
 def test_a_broker_that_was_replaced_is_reported_and_the_new_one_is_read_from_its_start(
     tmp_path: Path, own_warehouse: RunningServer
 ) -> None:
-    with running_broker(tmp_path / "first") as first:
+    with start_kafka(tmp_path / "first", partitions=PARTITIONS) as first:
         pipeline = Pipeline(tmp_path, own_warehouse.url, first.url)
         pipeline.migrate()
         pipeline.start()
         pipeline.produce([encode(slot_round()) for _ in range(50)], partition=0)
         pipeline.wait()
         assert pipeline.stop() == 0
-    with running_broker(tmp_path / "second") as second:
+    with start_kafka(tmp_path / "second", partitions=PARTITIONS) as second:
         pipeline.broker_url = second.url
         pipeline.produce([encode(slot_round()) for _ in range(20)], partition=0)
         pipeline.start()

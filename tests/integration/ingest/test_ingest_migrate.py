@@ -26,7 +26,7 @@ def write(folder: Path, name: str, sql: str) -> None:
 
 
 def test_each_migration_is_applied_once(client: Client) -> None:
-    assert [m.name for m in migrate(client)][0] == "0001_raw.sql"
+    assert next(m.name for m in list(migrate(client))) == "0001_raw.sql"
     assert list(migrate(client)) == []
     assert pending(client) == []
     assert client.command("select count() from raw.schema_migrations final") == len(read_chain())
