@@ -158,15 +158,14 @@
 {%- endmacro %}
 
 
-{#- The arrivals (of the asked users) that at least one of the models has not seen. -#}
-{% macro arrivals_past_watermarks(model_names, user_ids=none) -%}
+{#- The arrivals that at least one of the models has not seen. -#}
+{% macro arrivals_past_watermarks(model_names) -%}
     select
         user_id,
         occurred_date,
         round_id
     from {{ source('raw', 'arrivals') }}
     where
-        {% if user_ids %}user_id in {{ user_ids }} and{% endif %}
         toInt64(offset) > transform(
             toString(stream),
             (select arrayPushBack(groupArray(toString(stream)), '') from ({{ least_watermark(model_names) }})),

@@ -36,7 +36,13 @@ raw = [
 
 stats_api = dg.AssetSpec(
     ["api", "users_stats"],
-    deps=[["marts", "user_stats_live"], ["marts", "freshness"]],
+    deps=[
+        ["marts", "user_stats_closed"],
+        ["marts", "user_stats_touched"],
+        ["marts", "touched_days_live"],
+        ["marts", "materialization_backlog"],
+        ["marts", "freshness"],
+    ],
     group_name="api",
     kinds={"fastapi"},
     description="`GET /api/users/stats`: what the frontend reads.",
