@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.integration.api.platform import Platform, running_platform
+from tests.platform import Platform, running_platform
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import pytest
 
 from serving_api.stats.repository import StatsMetrics, StatsRepository
 from serving_api.warehouse import Warehouse
-from tests.integration.api.platform import Platform, action
+from tests.platform import Platform, action
 from tests.integration.api.serving import Client, free_port, serving
 
 NewUser = Callable[[], int]
