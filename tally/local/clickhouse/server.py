@@ -207,7 +207,7 @@ class Server:
             with self._sessions.enter(
                 call.session_id, call.session_timeout_s, call.session_check
             ) as session:
-                session.connection.set({"log_comment": call.query_id})
+                session.name_query(call.query_id)
                 if kind in ("SET", "USE"):
                     session.uncover()
                 else:

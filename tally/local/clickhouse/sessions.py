@@ -25,11 +25,27 @@ class Session:
         self._covered_database: str | None = None
         self._overlay_database: str | None = None
 
+    def name_query(self, query_id: str) -> None:
+        """Let the next query be found by its client's id, unless the session is read-only."""
+        try:
+            self.connection.set({"log_comment": query_id})
+        except ClickHouseError as error:
+            if error.name != "READONLY":
+                raise
+
     def overlay(self, settings: Mapping[str, str], database: str | None) -> None:
         """Apply one request's settings and database, and take back those of the one before."""
         if dict(settings) == self._overlay and database == self._overlay_database:
             return
         self.uncover()
+        if settings.get("readonly", "0") != "0":
+            # It could not be taken back: a read-only connection changes no setting.
+            raise ClickHouseError.of(
+                48,
+                "NOT_IMPLEMENTED",
+                "The embedded server cannot make one request of a session read-only: leave out "
+                "session_id, or SET readonly for the whole session",
+            )
         if settings:
             names = ", ".join(f"'{name}'" for name in settings if name.isidentifier())
             rows = self.connection.run(

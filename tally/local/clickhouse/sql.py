@@ -23,8 +23,8 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-# A last line that is nothing but a FORMAT clause, as clients append it to every query. It spares the
-# tokenizer a long IN list: 0.5 s for a million numbers.
+# A last line that is nothing but a FORMAT clause, as clients append it to every query. It spares
+# the tokenizer a long IN list: 0.5 s for a million numbers.
 _LAST_LINE = re.compile(rb"\s*(?P<clause>FORMAT\s+(?P<name>\w+))\s*;?\s*", re.IGNORECASE)
 _DATA_GAP = re.compile(rb"[ \t\f]*(?:\r?\n)?")
 

@@ -3,8 +3,9 @@
 import asyncio
 import datetime as dt
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 from urllib.parse import urlsplit
 
 import clickhouse_connect
@@ -16,6 +17,7 @@ import sqlalchemy as sa
 from clickhouse_connect.driver import Client
 from clickhouse_connect.driver.exceptions import DatabaseError, StreamFailureError
 from clickhouse_connect.driver.external import ExternalData
+from clickhouse_connect.driver.query import QueryResult
 
 from tests.servers import RunningServer, start_clickhouse
 
@@ -27,6 +29,12 @@ def address(server: RunningServer) -> tuple[str, int]:
     assert url.hostname is not None
     assert url.port is not None
     return url.hostname, url.port
+
+
+def first_row(result: QueryResult) -> Sequence[Any]:
+    row = result.first_row
+    assert row is not None
+    return row
 
 
 @pytest.fixture(params=["sessions", "no sessions", "lz4", "gzip"])
@@ -88,11 +96,19 @@ def test_commands_answer_with_values(client: Client) -> None:
 def test_parameters_of_both_kinds(client: Client) -> None:
     text = "it's \\ a \n line\t;--"
     query = "select {text:String} as a, {ids:Array(UInt64)} as b, {at:DateTime64(3)} as c"
-    row = client.query(query, parameters={"text": text, "ids": [1, 2], "at": NOON}).first_row
+    given = {"text": text, "ids": [1, 2], "at": NOON}
+    row = first_row(client.query(query, parameters=given))
     assert (row[0], row[1]) == (text, [1, 2])
     assert row[2].replace(tzinfo=dt.UTC) == NOON
-    row = client.query("select %(text)s, %(n)s", parameters={"text": text, "n": 7}).first_row
+    row = first_row(client.query("select %(text)s, %(n)s", parameters={"text": text, "n": 7}))
     assert row == (text, 7)
+
+
+def test_parameters_may_be_long(client: Client) -> None:
+    ids = list(range(20_000))
+    query = "select count(), {text:String} from numbers(30000) where number in {ids:Array(UInt64)}"
+    row = client.query(query, parameters={"ids": ids, "text": "x" * 10_000}).first_row
+    assert row == (20_000, "x" * 10_000)
 
 
 def test_data_frames_arrays_and_arrow(client: Client) -> None:
@@ -126,7 +142,7 @@ def test_large_inserts(client: Client) -> None:
     client.command(
         "create or replace table big (id UInt64, name String) engine = MergeTree order by id"
     )
-    columns = [list(range(rows)), [f"{n:040}" for n in range(rows)]]
+    columns: list[list[Any]] = [list(range(rows)), [f"{n:040}" for n in range(rows)]]
     client.insert("big", columns, column_names=["id", "name"], column_oriented=True)
     assert client.query("select count(), uniqExact(name) from big").first_row == (rows, rows)
 
@@ -188,7 +204,7 @@ async def test_the_asynchronous_client(warehouse: RunningServer) -> None:
             for n in range(100)
         )
     )
-    assert [answer.first_row[0] for answer in answers] == [f"name {n}" for n in range(100)]
+    assert [first_row(answer)[0] for answer in answers] == [f"name {n}" for n in range(100)]
     assert (await client.query_df("select * from aio where 0")).empty
     select = "select number from numbers(300000)"
     async with await client.query_row_block_stream(select) as blocks:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -122,11 +123,12 @@ def project(warehouse: RunningServer, tmp_path_factory: pytest.TempPathFactory) 
 def dbt(project: Path, *arguments: str) -> list[str]:
     """Run dbt; every node has to succeed. Gives the nodes."""
     folders = ["--project-dir", str(project), "--profiles-dir", str(project)]
-    outcome = dbtRunner().invoke([*arguments, *folders, "--log-level", "warn"])
+    outcome: Any = dbtRunner().invoke([*arguments, *folders, "--log-level", "warn"])
     assert outcome.success, outcome.exception or [
         (node.node.name, node.status, node.message) for node in outcome.result
     ]
-    return [node.node.name for node in getattr(outcome.result, "results", [])]
+    names: list[str] = [node.node.name for node in getattr(outcome.result, "results", [])]
+    return names
 
 
 def test_every_kind_of_model_builds_and_builds_again(project: Path, http: Http) -> None:

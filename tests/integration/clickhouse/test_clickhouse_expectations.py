@@ -1,5 +1,8 @@
 """Great Expectations checks a table of the embedded warehouse through SQLAlchemy."""
 
+import importlib
+from typing import Any
+
 from tests.integration.clickhouse.plain import Http
 from tests.servers import RunningServer
 
@@ -8,7 +11,7 @@ def test_expectations_on_a_table_tell_right_from_wrong(
     http: Http, warehouse: RunningServer
 ) -> None:
     # The import costs 6 s and 256 MB, so it happens in the test that needs it.
-    import great_expectations as gx
+    gx: Any = importlib.import_module("great_expectations")
 
     http.text(
         "create table rounds (id UInt64, game String, bet Int64) engine = MergeTree order by id"

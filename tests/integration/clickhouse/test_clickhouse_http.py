@@ -227,6 +227,18 @@ def test_a_session_keeps_its_tables_and_settings(http: Http) -> None:
     assert http.post("select a from mine").status_code == 404
 
 
+def test_read_only_is_for_a_request_or_for_a_whole_session(http: Http, table: str) -> None:
+    insert = f"insert into {table} values (1, 'a')"
+    for level in ("1", "2"):
+        assert http.text("select 1", readonly=level) == "1"
+        assert http.post(insert, readonly=level).headers["x-clickhouse-exception-code"] == "164"
+    assert http.post("select 1", readonly="1", session_id="r1").status_code == 501
+    assert http.text("select 1", session_id="r1") == "1"
+    http.text("set readonly = 1", session_id="r1")
+    assert http.text("select 1", session_id="r1") == "1"
+    assert http.post(insert, session_id="r1").headers["x-clickhouse-exception-code"] == "164"
+
+
 def test_sessions_are_checked_locked_and_forgotten(http: Http) -> None:
     unknown = http.post("select 1", session_id="never", session_check="1")
     assert unknown.headers["x-clickhouse-exception-code"] == "372"
