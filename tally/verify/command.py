@@ -33,7 +33,7 @@ SHOWN_DIFFERENCES = 20
 ATTEMPTS = 3
 
 _POLL_SECONDS = 0.5
-_PROGRESS_SECONDS = 2.0
+_PROGRESS_SECONDS = 5.0
 
 _LEDGER_END = """
 select stream, max(last_offset) from raw.ingest_ledger group by stream order by stream
@@ -209,7 +209,7 @@ def _print(proof: Proof, console: Console) -> None:
     verdict = "green" if not proof.differences else "red"
     console.print(f"[{verdict}]differences    {len(proof.differences):,}[/{verdict}]")
     if proof.differences:
-        table = Table("source", "user", "metric", "at", "expected", "found")
+        table = Table("source", "user", "metric", "at", "expected", "found", box=None)
         for found in proof.differences[:SHOWN_DIFFERENCES]:
             table.add_row(
                 found.source,

@@ -60,7 +60,12 @@ totals as (
         sum(no_outcome) as no_outcome,
         sum(bet_amount) as bet_amount,
         sum(payout_amount) as payout_amount,
-        list(games order by game_type) as by_game
+        list(
+            struct_pack(
+                game_type, played, wins, losses, draws, no_outcome, bet_amount, payout_amount
+            )
+            order by game_type
+        ) as by_game
     from games
     group by user_id
 ),

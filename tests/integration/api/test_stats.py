@@ -12,8 +12,8 @@ import pytest
 
 from serving_api.stats.repository import StatsMetrics, StatsRepository
 from serving_api.warehouse import Warehouse
-from tests.platform import Platform, action
 from tests.integration.api.serving import Client, free_port, serving
+from tests.platform import Platform, action
 
 NewUser = Callable[[], int]
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
