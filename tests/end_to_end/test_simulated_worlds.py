@@ -3,131 +3,82 @@
 Through Kafka, ingestion, ClickHouse, dbt and the API.
 """
 
-import asyncio
 import json
-import os
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
+from itertools import count
 from typing import Any
 
-import httpx
 import pytest
 
 from simulator.faults import PROFILES
-from tally.settings import Settings, load_settings
-from tally.tokens import LocalSigner
 from tally.warehouse import connect
+from tests.stacks import Stack, running_stack
+
+Truth = dict[str, Any]
 
 USERS = 25
 DAYS = 35
 # Conflicting payloads wait for their quarantine in ingestion.
 EQUAL_PROFILES = [name for name in PROFILES if name != "conflicts"]
-ACTIVITY = ("all_actions", "daily_login")
-LIMIT_S = 120
+DEFINITIONS = ("all_actions", "daily_login")
 
-
-class Stack:
-    """A running stack and the commands that a person would give it."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self.truth = home.with_name("truth.jsonl")
-        self._next_user = 1_000_001
-
-    @property
-    def settings(self) -> Settings:
-        return load_settings(self.home)
-
-    def tally(self, *arguments: str) -> str:
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("TALLY_")}
-        command = [sys.executable, "-m", "tally", *arguments, "--home", str(self.home)]
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False
-        )
-        assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
-        return done.stdout
-
-    def simulate(self, *arguments: str) -> list[dict[str, Any]]:
-        """Simulate to Kafka, for players of their own; returns the truth once all is readable."""
-        self.tally("simulate", *arguments, "--first-user", str(self._next_user))
-        self._next_user += USERS
-        self.tally("wait", "--timeout", str(LIMIT_S))
-        return [json.loads(line) for line in self.truth.read_bytes().splitlines()]
-
-    def ask(self, truths: list[dict[str, Any]], definition: str) -> list[dict[str, Any]]:
-        """The API's answers to the players of the truths, all at once."""
-        return asyncio.run(self._ask(truths, definition))
-
-    async def _ask(self, truths: list[dict[str, Any]], definition: str) -> list[dict[str, Any]]:
-        signer = LocalSigner(self.settings)
-        async with httpx.AsyncClient(
-            base_url=self.settings.endpoint("api_url"), timeout=LIMIT_S
-        ) as client:
-            answers = await asyncio.gather(
-                *(
-                    client.get(
-                        "/api/users/stats",
-                        params={
-                            "as_of": truth["as_of"],
-                            "definition": definition,
-                            "include": "by_game",
-                        },
-                        headers={"Authorization": f"Bearer {signer.sign(truth['user_id'])}"},
-                    )
-                    for truth in truths
-                )
-            )
-        return [answer.raise_for_status().json() for answer in answers]
+# Each world has players of its own, as all of them share one stack.
+_first_users = count(1_000_001, USERS)
 
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    made = Stack(tmp_path_factory.mktemp("worlds") / "home")
-    made.tally("up", "--detach", "--without", "dagster")
-    try:
-        yield made
-    finally:
-        made.tally("down")
+    with running_stack(tmp_path_factory.mktemp("worlds") / "home") as running:
+        yield running
 
 
-def expected(truth: dict[str, Any], definition: str) -> dict[str, Any]:
+def simulate(stack: Stack, *arguments: str) -> list[Truth]:
+    """Simulate to Kafka; the truth about every player, once all is readable."""
+    truth = stack.home.with_name("truth.jsonl")
+    first = str(next(_first_users))
+    stack.tally("simulate", *arguments, "--first-user", first, "--truth", str(truth))
+    stack.tally("wait")
+    return [json.loads(line) for line in truth.read_bytes().splitlines()]
+
+
+def simulate_world(stack: Stack, seed: int, profile: str, *arguments: str) -> list[Truth]:
+    world = ("--users", str(USERS), "--days", str(DAYS), "--seed", str(seed))
+    return simulate(stack, *world, "--faults", profile, *arguments)
+
+
+def ask(stack: Stack, truths: list[Truth], definition: str) -> dict[int, dict[str, Any]]:
+    """The API's answers to the players of the truths, all at once."""
+    (as_of,) = {truth["as_of"] for truth in truths}
+    users = [truth["user_id"] for truth in truths]
+    return stack.stats(users, as_of=as_of, definition=definition, include="by_game")
+
+
+def expected(truth: Truth, definition: str) -> dict[str, Any]:
     """The truth in the shape of the answer to one definition."""
-    fields = {k: v for k, v in truth.items() if k not in ("as_of", "definitions")}
+    fields = {name: value for name, value in truth.items() if name not in ("as_of", "definitions")}
+    if fields["win_rate"] is not None:
+        fields["win_rate"] = pytest.approx(fields["win_rate"], abs=0.5e-4 + 1e-12)
     return fields | truth["definitions"][definition]
 
 
-def differences(stack: Stack, truths: list[dict[str, Any]]) -> list[str]:
+def differences(stack: Stack, truths: list[Truth]) -> list[str]:
     """Where the API's answers and the truth differ, for both definitions of an active day."""
     found = []
-    for definition in ACTIVITY:
-        for truth, answer in zip(truths, stack.ask(truths, definition), strict=True):
+    for definition in DEFINITIONS:
+        answers = ask(stack, truths, definition)
+        for truth in truths:
+            answer = answers[truth["user_id"]]
             for name, value in expected(truth, definition).items():
-                said = answer[name]
-                if name == "by_game":
-                    said = [game for game in said if game["played"]]
-                elif name == "win_rate" and value is not None:
-                    value = pytest.approx(value, abs=0.5e-4 + 1e-12)  # noqa: PLW2901
-                if said != value:
-                    found.append(
-                        f"{truth['user_id']} {definition} {name}: {said}, in truth {value}"
-                    )
+                if answer[name] != value:
+                    found.append(f"{truth['user_id']} {name}: {answer[name]}, in truth {value}")
     return found
 
 
-def simulated(stack: Stack, profile: str, seed: int) -> list[dict[str, Any]]:
-    return stack.simulate(
-        *("--users", str(USERS), "--days", str(DAYS), "--seed", str(seed)),
-        *("--faults", profile, "--truth", str(stack.truth)),
-    )
-
-
 def test_the_journey_of_one_day_gives_its_stats(stack: Stack) -> None:
-    truths = stack.simulate("--scenario", "one_day_journey", "--truth", str(stack.truth))
+    truths = simulate(stack, "--scenario", "one_day_journey")
     assert differences(stack, truths) == []
-    (answer,) = stack.ask(truths, "all_actions")
+    (answer,) = ask(stack, truths, "all_actions").values()
     assert answer["total_games_played"] == 3
     assert (answer["total_wins"], answer["total_losses"], answer["total_draws"]) == (1, 1, 1)
     assert (answer["bet_amount"], answer["payout_amount"]) == (600, 600)
@@ -138,26 +89,23 @@ def test_the_journey_of_one_day_gives_its_stats(stack: Stack) -> None:
 def test_the_pipeline_gives_the_truth_of_every_player(
     stack: Stack, seed: int, profile: str
 ) -> None:
-    truths = simulated(stack, profile, seed)
+    truths = simulate_world(stack, seed, profile)
     assert len(truths) == USERS
     assert sum(truth["total_games_played"] for truth in truths) > 2_000
     assert differences(stack, truths) == []
 
 
 def test_numbers_stay_true_when_the_marts_are_materialized_and_more_arrives(stack: Stack) -> None:
-    before = simulated(stack, "chaos", seed=12)
+    before = simulate_world(stack, 12, "chaos")
     stack.tally("materialize")
     assert differences(stack, before) == []
-    after = simulated(stack, "chaos", seed=13)
+    after = simulate_world(stack, 13, "chaos")
     assert differences(stack, after) == []
     assert differences(stack, before) == []
 
 
 def test_a_past_date_is_answered_with_what_is_known_now(stack: Stack) -> None:
-    truths = stack.simulate(
-        *("--users", str(USERS), "--days", str(DAYS), "--seed", "14", "--faults", "late"),
-        *("--as-of", "2025-01-20", "--truth", str(stack.truth)),
-    )
+    truths = simulate_world(stack, 14, "late", "--as-of", "2025-01-20")
     assert all(truth["as_of"] == "2025-01-20" for truth in truths)
     assert differences(stack, truths) == []
 
@@ -167,14 +115,12 @@ def test_bad_messages_are_dead_letters_by_their_reasons(stack: Stack) -> None:
     question = "select reason, count() from raw.dead_letters final group by reason"
     try:
         before = Counter(dict(client.query(question).result_rows))
-        told = stack.tally(
-            *("simulate", "--users", str(USERS), "--days", str(DAYS), "--seed", "15"),
-            *("--faults", "malformed", "--first-user", "5000001"),
-        )
-        stack.tally("wait", "--timeout", str(LIMIT_S))
+        world = ("--users", str(USERS), "--days", str(DAYS), "--first-user", "5000001")
+        told = stack.tally("simulate", *world, "--faults", "malformed")
+        stack.tally("wait")
         found = Counter(dict(client.query(question).result_rows)) - before
     finally:
         client.close()
     assert found.total() > 100
-    for reason, count in found.items():
-        assert f"{count:,} {reason}" in told
+    for reason, number in found.items():
+        assert f"{number:,} {reason}" in told
