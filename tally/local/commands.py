@@ -162,12 +162,18 @@ def status(settings: Settings, *, as_json: bool) -> None:
     sys.exit(0 if found.ready else 1)
 
 
-def _endpoints(settings: Settings) -> dict[str, dict[str, str | None]]:
+def _endpoints(status: Status) -> dict[str, dict[str, str | None]]:
+    """The addresses of the running stack; those that a killed one left behind are nobody's."""
+    settings = status.settings
+
+    def known(address: str | None) -> str | None:
+        return address if status.running else None
+
     return {
-        "clickhouse": {"url": settings.clickhouse_url},
-        "kafka": {"bootstrap": settings.kafka_bootstrap},
-        "api": {"url": settings.api_url},
-        "dagster": {"url": settings.dagster_url},
+        "clickhouse": {"url": known(settings.clickhouse_url)},
+        "kafka": {"bootstrap": known(settings.kafka_bootstrap)},
+        "api": {"url": known(settings.api_url)},
+        "dagster": {"url": known(settings.dagster_url)},
     }
 
 
@@ -178,13 +184,13 @@ def _document(status: Status) -> dict[str, Any]:
         "home": str(status.home),
         "running": status.running,
         "ready": status.ready,
-        **_endpoints(status.settings),
+        **_endpoints(status),
         "services": {name: asdict(each) for name, each in status.services.items()},
     }
 
 
 def _echo_endpoints(status: Status) -> None:
-    for name, endpoint in _endpoints(status.settings).items():
+    for name, endpoint in _endpoints(status).items():
         for address in endpoint.values():
             if address is not None:
                 click.echo(f"  {name:<18} {address}")

@@ -134,6 +134,10 @@ class Stack:
 
     def _prepare(self, services: list[Service], outside: Settings, asked: Ports) -> Context:
         """Choose the ports, and write what the services read before they start."""
+        if asked.api and outside.api_port and asked.api != outside.api_port:
+            raise TallyError(
+                f"--api-port says {asked.api}, and TALLY_API_PORT says {outside.api_port}."
+            )
         names = {service.name for service in services}
         ports = choose_ports(
             {
@@ -219,8 +223,10 @@ class Stack:
         """
         pid = child.pid if child else self.supervisor.pid()
         if pid is not None:
-            self._stop_what_uses_others()
-            self.supervisor.shut_down()
+            try:
+                self._stop_what_uses_others()
+            finally:  # also at a second Ctrl-C
+                self.supervisor.shut_down()
             limit = (STOP_SECONDS + 5) * 3
             if not _wait(lambda: _is_gone(pid, child), limit):
                 raise TallyError(

@@ -72,10 +72,14 @@ class Watch:
         self._record("stack", "crashed", "ended, because its supervisor was killed")
 
     def _on_return(self, service: Service) -> None:
+        processes = self._supervisor.processes()
+        # One that is stopped has not been started yet: `tally up` is still on its way there.
         followers = [
             each.name
             for each in SERVICES
-            if each.follows == service.name and each.name in self._supervisor.processes()
+            if each.follows == service.name
+            and each.name in processes
+            and processes[each.name].state != "STOPPED"
         ]
         if service.name == "kafka":
             self._tell_new_address()
