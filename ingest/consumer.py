@@ -23,7 +23,7 @@ from ingest.dead_letters import DeadLetterTopic
 from ingest.ledger import LedgerRow, plan_start
 from ingest.retry import until_done
 from ingest.streams import Stream
-from ingest.writer import WarehouseWriter
+from ingest.writer import CONCURRENT_INSERTS, WarehouseWriter
 from tally.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ MAX_POLL_RECORDS = 5_000
 # Closed by age, partitions take at most half of the warehouse's time: with 12 partitions and 30 ms
 # an insert, a linger of 200 ms would ask for 1.8 s of inserts a second.
 AGE_SHARE = 0.5
-LONGEST_LINGER_S = 1.0
+LONGEST_LINGER_S = 2.0
 # Batches hold at most this many times the bytes of one full batch, over all partitions.
 HELD_BATCHES = 4
 DRAIN_LIMIT_S = 20.0
@@ -55,6 +55,7 @@ class _Partition:
         self.open: Batch | None = None
         self.under_way: Batch | None = None
         self.storing: asyncio.Task[None] | None = None
+        self.is_inserting = False
 
     @property
     def is_storing(self) -> bool:
@@ -341,29 +342,40 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
         )
 
     def _close_due(self) -> None:
-        """Start to store each batch that is full or old enough."""
+        """Start to store the oldest batches that are full or old enough, as inserts get free.
+
+        A batch that has to wait stays open: the busier the warehouse, the larger the inserts.
+        """
         now = time.monotonic()
         inserting = self._writer.insert_seconds * len(self._partitions) / AGE_SHARE
         linger = max(self._settings.ingest_linger_ms / 1000, min(inserting, LONGEST_LINGER_S))
-        for partition in self._partitions.values():
-            batch = partition.open
-            if batch is None or partition.is_storing:
-                continue
-            if self._is_full(batch) or now - batch.opened_at >= linger:
-                self._start_storing(partition, batch)
+        due = [
+            (batch.opened_at, partition, batch)
+            for partition in self._partitions.values()
+            if (batch := partition.open) is not None
+            and not partition.is_storing
+            and (self._is_full(batch) or now - batch.opened_at >= linger)
+        ]
+        free = CONCURRENT_INSERTS - sum(p.is_inserting for p in self._partitions.values())
+        for _, partition, batch in sorted(due, key=lambda d: d[0])[: max(0, free)]:
+            self._start_storing(partition, batch)
 
     # Storing
 
     def _start_storing(self, partition: _Partition, batch: Batch) -> None:
         partition.open = None
         partition.under_way = batch
+        partition.is_inserting = True
         partition.storing = asyncio.create_task(self._store(partition, batch))
         partition.storing.add_done_callback(_say_if_failed)
 
     async def _store(self, partition: _Partition, batch: Batch) -> None:
         """Insert, dead letters, ledger, commit: each step only after the one before it is sure."""
         batch.end_offset = self._highwater(partition.topic_partition)
-        await self._writer.insert(batch)
+        try:
+            await self._writer.insert(batch)
+        finally:
+            partition.is_inserting = False
         if batch.dead:
             await self._dead_letters.send(batch.stream, batch.dead)
         await self._writer.record([*batch.gaps, batch.ledger_row()])

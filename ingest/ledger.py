@@ -148,15 +148,11 @@ def append(client: Client, rows: Sequence[LedgerRow]) -> None:
 
 def current(positions: Iterable[Position], cluster_id: str, partition: int, topic: str) -> Position:
     """The position of the partition's newest stream in the cluster; at 0 for one never read."""
-    own = [
-        p
-        for p in positions
-        if (p.stream.cluster_id, p.stream.topic, p.stream.partition)
-        == (cluster_id, topic, partition)
-    ]
-    return max(
-        own, key=lambda p: p.stream.epoch, default=Position(Stream(cluster_id, topic, partition))
-    )
+    for position in _newest(positions):
+        stream = position.stream
+        if (stream.cluster_id, stream.topic, stream.partition) == (cluster_id, topic, partition):
+            return position
+    return Position(Stream(cluster_id, topic, partition))
 
 
 class Start(Struct, frozen=True):
@@ -181,7 +177,7 @@ def plan_start(
     without `log_end`. Partition 0 also answers for former partitions beyond `partitions`.
     """
     findings: list[LedgerRow] = []
-    for position in positions:
+    for position in _newest(positions):
         was = position.stream
         same_place = was.partition == own.partition or (
             own.partition == 0 and was.partition >= partitions
@@ -194,12 +190,24 @@ def plan_start(
         findings.extend(_ended(position))
         position = Position(position.stream.renewed())
     start = max(position.next_offset, log_start)
-    accounted = max(position.next_offset, position.accounted)
-    if accounted < start:
+    if position.replaced or start < position.accounted:
+        # What was given up for lost is here again. Readers of the ledger have passed these offsets,
+        # so that the messages would go unnoticed in the same stream.
+        return Start(position.stream.renewed(), start, tuple(findings))
+    if position.accounted < start:
         findings.append(
-            LedgerRow(position.stream, accounted, start - 1, "lost", end_offset=log_end)
+            LedgerRow(position.stream, position.accounted, start - 1, "lost", end_offset=log_end)
         )
     return Start(position.stream, start, tuple(findings))
+
+
+def _newest(positions: Iterable[Position]) -> list[Position]:
+    """Of every partition of every cluster, the stream that is or was read last."""
+    newest: dict[tuple[str, str, int], Position] = {}
+    for position in sorted(positions, key=lambda p: p.stream.epoch):
+        stream = position.stream
+        newest[stream.cluster_id, stream.topic, stream.partition] = position
+    return list(newest.values())
 
 
 def _ended(position: Position) -> list[LedgerRow]:

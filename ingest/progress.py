@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from clickhouse_connect.driver import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from msgspec import Struct
@@ -42,7 +43,7 @@ class Broker:
     """The broker as seen from outside of the consumer group."""
 
     def __init__(self, settings: Settings) -> None:
-        self._topic = settings.actions_topic
+        self.topic = settings.actions_topic
         self._address = settings.endpoint("kafka_bootstrap")
         self._consumer = Consumer(
             {
@@ -60,14 +61,14 @@ class Broker:
         Raises `TallyError` where the broker does not answer or has no such topic.
         """
         metadata = self._ask(lambda: self._consumer.list_topics(timeout=BROKER_LIMIT_S))
-        topic = metadata.topics.get(self._topic)
+        topic = metadata.topics.get(self.topic)
         if topic is None or topic.error is not None:
-            raise TallyError(f"Kafka at {self._address} has no topic {self._topic}.")
+            raise TallyError(f"Kafka at {self._address} has no topic {self.topic}.")
         return str(metadata.cluster_id), sorted(topic.partitions)
 
     def log_bounds(self, partition: int) -> tuple[int, int]:
         """The first offset that the broker still has, and the end of the log."""
-        tp = TopicPartition(self._topic, partition)
+        tp = TopicPartition(self.topic, partition)
         first, end = self._ask(
             lambda: self._consumer.get_watermark_offsets(tp, timeout=BROKER_LIMIT_S)
         )
@@ -75,7 +76,7 @@ class Broker:
 
     def committed(self, partitions: list[int]) -> dict[int, int]:
         """The group's committed offsets; 0 where it never committed."""
-        asked = [TopicPartition(self._topic, partition) for partition in partitions]
+        asked = [TopicPartition(self.topic, partition) for partition in partitions]
         found = self._ask(lambda: self._consumer.committed(asked, timeout=BROKER_LIMIT_S))
         return {tp.partition: max(0, tp.offset) for tp in found}
 
@@ -92,23 +93,18 @@ class Broker:
         self._consumer.close()
 
 
-def read_backlog(settings: Settings, broker: Broker) -> list[Backlog]:
+def read_backlog(client: Client, broker: Broker) -> list[Backlog]:
     """The backlog of every partition of the current cluster."""
     cluster_id, partitions = broker.describe()
-    ends = {partition: broker.log_bounds(partition)[1] for partition in partitions}
-    client = connect(settings)
-    try:
-        positions = read_positions(client, settings.actions_topic)
-    finally:
-        client.close()
-    return [
-        Backlog(
-            partition,
-            current(positions, cluster_id, partition, settings.actions_topic).accounted,
-            ends[partition],
-        )
-        for partition in partitions
-    ]
+    bounds = {partition: broker.log_bounds(partition) for partition in partitions}
+    positions = read_positions(client, broker.topic)
+    backlog = []
+    for partition, (log_start, log_end) in bounds.items():
+        position = current(positions, cluster_id, partition, broker.topic)
+        # What the ledger gave up for lost is lost only where the broker does not have it either.
+        reached = max(position.next_offset, min(position.accounted, log_start))
+        backlog.append(Backlog(partition, reached, log_end))
+    return backlog
 
 
 def wait_until_stored(
@@ -121,10 +117,12 @@ def wait_until_stored(
     limit = time.monotonic() + timeout_s
     told = ""
     broker = Broker(settings)
+    client: Client | None = None
     try:
         while True:
             try:
-                behind = [b for b in read_backlog(settings, broker) if not b.is_covered]
+                client = connect(settings) if client is None else client
+                behind = [b for b in read_backlog(client, broker) if not b.is_covered]
                 text = _describe(behind)
             except (TallyError, ClickHouseError, OSError) as error:
                 behind, text = None, f"waiting for an answer: {error}"

@@ -44,7 +44,22 @@ def test_a_loss_is_reported_once():
 
 
 def test_a_reported_loss_that_can_be_read_after_all_is_read():
-    assert plan(Position(OWN, 40, 45, 60), start=30).offset == 40
+    found = plan(Position(OWN, 40, 45, 60), start=30)
+    assert (found.stream, found.offset, kinds(found)) == (OWN.renewed(), 40, [])
+
+
+def test_a_broker_that_comes_back_is_read_on_as_a_stream_that_no_reader_has_passed():
+    found = plan(Position(OWN, 40, 40, 40, replaced=True))
+    assert (found.stream, found.offset, kinds(found)) == (OWN.renewed(), 40, [])
+    again = plan(Position(OWN, 40, 40, 40, replaced=True), Position(OWN.renewed(), 44, 44, 44))
+    assert (again.stream, again.offset) == (OWN.renewed(), 44)
+
+
+def test_only_the_newest_stream_of_a_former_broker_is_ended():
+    found = plan(Position(FORMER, 5, 8, 8), Position(FORMER.renewed(), 9, 9, 9))
+    assert [(str(r.stream), r.kind) for r in found.findings] == [
+        ("cluster-a/user-actions/0+1", "replaced")
+    ]
 
 
 def test_a_replaced_broker_ends_the_former_stream():
@@ -109,12 +124,14 @@ def test_no_offset_is_skipped_silently(stored, extra, start, length):
     found = plan(Position(OWN, stored, stored + extra, stored + extra), start=start,
                  end=start + length)  # fmt: skip
     if found.stream == OWN:
-        covered = stored + extra if found.offset > stored else stored
+        covered = stored + extra
         for row in found.findings:
             assert row.first_offset == covered
             covered = row.last_offset + 1
-        assert found.offset <= max(covered, stored)
-        assert found.offset >= stored
+        assert found.offset == covered
+    elif start + length >= stored:
+        assert (found.offset, found.findings) == (max(stored, start), ())
+        assert found.offset < stored + extra
     else:
         assert start + length < stored
         assert found.offset == start
