@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, start_http_server
 
 from serving_api.health.endpoints import router as health_router
@@ -17,7 +18,7 @@ from serving_api.security.tokens import TokenVerifier
 from serving_api.state import AppState, Clock, LifespanState
 from serving_api.stats.endpoints import router as stats_router
 from serving_api.stats.repository import StatsMetrics, StatsRepository
-from serving_api.telemetry import RequestEnvelope, RequestMetrics
+from serving_api.telemetry import DOCUMENTATION_PATH, RequestEnvelope, RequestMetrics
 from serving_api.warehouse import Warehouse
 from tally.errors import TallyError
 from tally.settings import Settings
@@ -63,13 +64,9 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
                 )
             }
 
-    app = FastAPI(
-        title="Tally",
-        version="1",
-        lifespan=lifespan,
-        # The bundled pages load their scripts from a CDN, which not every network reaches.
-        docs_url=None,
-        redoc_url=None,
+    # FastAPI's own page loads its scripts from a CDN, which not every network reaches.
+    app = FastAPIOffline(
+        docs_url=DOCUMENTATION_PATH, redoc_url=None, title="Tally", version="1", lifespan=lifespan
     )
     app.include_router(health_router)
     app.include_router(stats_router)
