@@ -196,7 +196,7 @@ def replay_file(
 
     Raises `TallyError` where the file or the broker fails.
     """
-    total = sum(1 for _ in order.apply(READERS[file_format](path)))
+    total = round(_count_lines(path) * (1 + order.duplicate))
     limit = settings.kafka_max_unread_bytes
     window = None if limit is None else Window(settings, limit)
     sender = Sender(settings, window)
@@ -219,6 +219,12 @@ def replay_file(
     seconds = time.monotonic() - started
     click.echo(f"sent {sender.delivered:,} messages of {path.name} in {seconds:.1f} s")
     return sender.delivered
+
+
+def _count_lines(path: Path) -> int:
+    """About how many messages a file holds, without parsing it."""
+    with path.open("rb") as file:
+        return sum(block.count(b"\n") for block in iter(lambda: file.read(CHUNK_BYTES), b""))
 
 
 class _Teller:
@@ -256,7 +262,7 @@ class _Teller:
             self._bar.update(self._task, completed=sent)
         elif time.monotonic() - self._said >= SAY_EVERY_S:
             self._said = time.monotonic()
-            click.echo(f"{self._name}: {sent:,} of {self._total:,} messages sent", err=True)
+            click.echo(f"{self._name}: {sent:,} of about {self._total:,} messages sent", err=True)
 
     def say(self, text: str) -> None:
         """Tell what is waited for."""
