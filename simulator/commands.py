@@ -1,5 +1,6 @@
 """The command `tally simulate`. What is heavy is imported where it runs, as `--help` loads this."""
 
+import logging
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -20,9 +21,10 @@ FIRST_DAY = date(2025, 1, 1)
 @click.option(
     "--start",
     type=click.DateTime(["%Y-%m-%d"]),
-    help=f"The first UTC day. [default: {FIRST_DAY}, or DAYS before now with --until now]",
+    help=f"The first UTC day. [default: {FIRST_DAY}; with --until now, DAYS days ago; with --live, "
+    "that of the last time]",
 )
-@click.option("--until", type=click.Choice(["now"]), help="Let the last day be today, until now.")
+@click.option("--until", type=click.Choice(["now"]), help="Go on from the first day until now.")
 @click.option("--live", is_flag=True, help="After that go on in real time, until stopped.")
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Deliveries a second.")
 @click.option("--as-fast-as-possible", is_flag=True, help="Without a rate (the default).")
@@ -66,28 +68,37 @@ def simulate(
     """Play a game backend: seeded players, their events, and the truth about them."""
     if as_fast_as_possible and rate is not None:
         raise click.UsageError("--rate and --as-fast-as-possible exclude each other.")
+    if scenario is not None and live:
+        raise click.UsageError("--scenario is one day; --live goes on.")
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    for noisy in ("aiokafka", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
 
     from simulator.faults import profile
+    from simulator.live import first_day
     from simulator.run import Request, run
     from simulator.scenarios import Scenario
     from simulator.world import FIRST_USER_ID, World
 
     now = datetime.now(UTC)
-    if scenario is not None:
-        days = 1
     until_now = live or until == "now"
+    length = timedelta(days=1 if scenario else days)
+    lowest = first_user or FIRST_USER_ID
     if start is not None:
         first = start.date()
+    elif until_now:
+        first = now.date() + timedelta(days=1) - length
+        if live:
+            first = first_day(settings.home, f"{seed}/{users}/{days}/{lowest}", first)
     else:
-        first = now.date() - timedelta(days=days - 1) if until_now else FIRST_DAY
-    if until_now:
-        days = (now.date() - first).days + 1
-    if days < 1 or (out is None and first + timedelta(days=days) > now.date() and not until_now):
+        first = FIRST_DAY
+    ends = now.date() if until_now else first + length
+    if first > now.date() or (out is None and ends > now.date()):
         raise TallyError(
             f"The world from {first} has days that have not come yet.",
             hint="Begin earlier (--start), or end now (--until now).",
         )
-    lowest = first_user or FIRST_USER_ID
     request = Request(
         world=World(seed, users, days, first, lowest)
         if scenario is None

@@ -217,10 +217,10 @@ def _without_zone(event: Event) -> tuple[bytes, Verdict]:
 
 
 def _contradicted(event: Event) -> tuple[bytes, Verdict]:
-    """A result against the amounts, where the event has one."""
-    declared = event.context.get("result")
-    if declared is None:
+    """A result against the amounts, of an event that settles a round."""
+    if "payout" not in event.context:
         return _without_id(event)
+    declared = event.context["result"]
     wrong = event.context | {"result": "win" if declared in ("loss", "none") else "loss"}
     return encode(msgspec.structs.replace(event, context=wrong)), Verdict.CONTRADICTION
 

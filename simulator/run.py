@@ -23,7 +23,7 @@ from tally.settings import Settings
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked for. `until` cuts the world's last day; `live` goes on after it."""
+    """What was asked for. `until` ends the world early or late; `live` goes on after it."""
 
     world: World | Scenario
     faults: Faults

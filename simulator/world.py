@@ -84,8 +84,8 @@ class _Run:
     def _draw_player(self, index: int) -> Player:
         world = self._world
         rng = self._seed(index, 0, _WHOLE_LIFE)
-        # Sign-ups are dense at first and in order of the index, so that inviters come before.
-        share = ((index + rng.random()) / world.users) ** 2
+        # In order of the index, so that inviters come before; a little denser at first.
+        share = ((index + rng.random()) / world.users) ** 1.2
         signs_up = world.begins + int(share * world.days * DAY * _SIGN_UP_SHARE)
         user_id = world.first_user_id + index
         return draw_player(rng, user_id, index, signs_up, range(world.first_user_id, user_id))
