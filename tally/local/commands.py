@@ -40,6 +40,13 @@ def _stack(settings: Settings) -> Stack:
     default="",
     help="Services to leave out, for example `dagster` or `kafka,ingest`.",
 )
+@click.option(
+    "--with",
+    "extra",
+    metavar="NAME,...",
+    default="",
+    help="Services to start besides: `simulator` (players who play, and their Postgres).",
+)
 @click.option("--clickhouse-port", type=click.IntRange(1, 65535))
 @click.option("--api-port", type=click.IntRange(1, 65535))
 @click.option("--dagster-port", type=click.IntRange(1, 65535))
@@ -49,6 +56,7 @@ def up(
     *,
     detach: bool,
     without: str,
+    extra: str,
     clickhouse_port: int | None,
     api_port: int | None,
     dagster_port: int | None,
@@ -71,7 +79,8 @@ def up(
         began = time.monotonic()
         try:
             child = stack.start(
-                without=[name.strip() for name in without.split(",") if name.strip()],
+                without=_names(without),
+                extra=_names(extra),
                 ports=Ports(clickhouse_port, api_port, dagster_port),
                 report=lambda name, seconds: click.echo(f"  {name:<18} {seconds:5.1f} s"),
             )
@@ -85,6 +94,10 @@ def up(
     else:
         click.echo("It runs until Ctrl-C.")
         _stay(stack, child)
+
+
+def _names(listed: str) -> list[str]:
+    return [name.strip() for name in listed.split(",") if name.strip()]
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
@@ -172,6 +185,7 @@ def _endpoints(status: Status) -> dict[str, dict[str, str | None]]:
     return {
         "clickhouse": {"url": known(settings.clickhouse_url)},
         "kafka": {"bootstrap": known(settings.kafka_bootstrap)},
+        "postgres": {"url": known(settings.postgres_url)},
         "api": {"url": known(settings.api_url)},
         "dagster": {"url": known(settings.dagster_url)},
     }

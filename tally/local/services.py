@@ -47,10 +47,12 @@ class Service:
     replaced_by: str | None = None
     """The setting that names an outside service; where the environment sets it, none is started."""
     part: str | None = None
-    """A name for `--without` that it shares with others."""
+    """A name for `--with` and `--without` that it shares with others."""
     follows: str | None = None
     """The service whose restart changes its address, so that this one has to be restarted too."""
     limit_seconds: float = 60
+    optional: bool = False
+    """Started only where `--with` names it."""
 
     def is_named(self, names: Collection[str]) -> bool:
         """Whether one of the names means this service."""
@@ -98,6 +100,21 @@ def _kafka(context: Context) -> list[str]:
     return _python("tally.local.kafka", "--port-file", context.layout.kafka_address)
 
 
+def _postgres(context: Context) -> list[str]:
+    layout = context.layout
+    return _python(
+        "tally.local.postgres",
+        *("--path", layout.home / "postgres"),
+        *("--port", str(context.ports["postgres"])),
+        *("--port-file", layout.run / "postgres"),
+    )
+
+
+def _simulator(context: Context) -> list[str]:
+    """Several hundred players with two months behind them, and what they do from now on."""
+    return [*_tally("simulate", context), "--users", "600", "--days", "60", "--live"]
+
+
 def _dagster_code(context: Context) -> list[str]:
     return _python(
         "dagster",
@@ -139,6 +156,22 @@ def _clickhouse_ready(context: Context) -> bool:
 
 def _kafka_ready(context: Context) -> bool:
     return broker_address(context.layout) is not None
+
+
+def _postgres_ready(context: Context) -> bool:
+    import psycopg
+
+    url = f"{context.settings.postgres_url}?connect_timeout={PROBE_SECONDS}"
+    try:
+        psycopg.connect(url).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def _runs(_: Context) -> bool:
+    """Of a service that answers nobody: it is ready when it runs."""
+    return True
 
 
 def _ingest_ready(context: Context) -> bool:
@@ -217,6 +250,23 @@ SERVICES: tuple[Service, ...] = (
         after=("prepare", "kafka"),
         replaced_by="api_url",
         follows="kafka",
+    ),
+    # The simulator's system of record.
+    Service(
+        "postgres",
+        _postgres,
+        _postgres_ready,
+        replaced_by="postgres_url",
+        part="simulator",
+        optional=True,
+    ),
+    Service(
+        "simulator",
+        _simulator,
+        _runs,
+        after=("postgres", "ingest"),
+        follows="kafka",
+        optional=True,
     ),
     Service(
         "dagster-code",

@@ -95,6 +95,7 @@ class Stack:
         self,
         *,
         without: Collection[str] = (),
+        extra: Collection[str] = (),
         ports: Ports | None = None,
         report: Callable[[str, float], None],
     ) -> subprocess.Popen[bytes]:
@@ -103,7 +104,7 @@ class Stack:
         `report` is told the name of each service that became ready, and after how many seconds.
         Raises `TallyError`, with nothing left running, where one does not become ready.
         """
-        _refuse_unknown(without)
+        _refuse_unknown({*without, *extra})
         # A stack that was killed leaves its endpoints behind, which are nobody's now.
         self.layout.settings.unlink(missing_ok=True)
         self.layout.kafka_address.unlink(missing_ok=True)
@@ -112,6 +113,7 @@ class Stack:
             service
             for service in SERVICES
             if not service.is_named(without)
+            and (not service.optional or service.is_named(extra))
             and not (service.replaced_by and getattr(outside, service.replaced_by))
         ]
         context = self._prepare(services, outside, ports or Ports())
@@ -147,6 +149,7 @@ class Stack:
                 "ingest_metrics": outside.ingest_metrics_port,
                 "dagster": asked.dagster,
                 "dagster_code": None,
+                "postgres": None,
             },
             read_json(self.layout.ports) or {},
         )
@@ -154,6 +157,8 @@ class Stack:
         stack: dict[str, object] = {}
         if "clickhouse" in names:
             stack["clickhouse_url"] = f"http://127.0.0.1:{ports['clickhouse']}"
+        if "postgres" in names:
+            stack["postgres_url"] = f"postgresql://postgres@127.0.0.1:{ports['postgres']}/postgres"
         if "kafka" in names:
             stack["kafka_max_unread_bytes"] = KAFKA_MAX_UNREAD_BYTES
         if "ingest" in names:
