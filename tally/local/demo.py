@@ -35,7 +35,8 @@ def rounds(settings: Settings) -> tuple[Path, str]:
         return real, "bustabit"
     generated = settings.home / "sample.jsonl"
     click.echo(f"The real rounds are not at {real}; a small generated set takes their place.")
-    subprocess.run([sys.executable, "-m", "simulator.sample", str(generated)], check=True)
+    world = ("--users", "50", "--days", "40", "--start", "2021-11-01", "--first-user", "1")
+    tally("simulate", *world, "--out", str(generated))
     return generated, "jsonl"
 
 
