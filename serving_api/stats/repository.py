@@ -1,6 +1,7 @@
 """The queries behind a player's statistics."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,17 @@ select seen.1 as streams, seen.2 as offsets, watermark, lag_seconds, materialize
 from marts.freshness
 """
 MARTS_STATE_SECONDS = 1.0
+MAX_MARTS_STATE_SECONDS = 5.0
+
+# Who has touched days at all: for most, one read of one table tells that there is nothing to do.
+_TOUCHED_USERS = """
+select distinct user_id
+from raw.arrivals
+where
+    user_id in {user_ids:Array(UInt64)}
+    and toInt64(offset)
+    > transform(toString(stream), {streams:Array(String)}, {offsets:Array(Int64)}, toInt64(-1))
+"""
 
 _TOUCHED_DAYS = """
 select user_id, date
@@ -131,6 +143,7 @@ class StatsRepository:
         self._state: MartsState | None = None
         self._state_read_at = float("-inf")
         self._state_lock = asyncio.Lock()
+        self._state_refresh: asyncio.Task[None] | None = None
 
     async def read(self, user_id: int, as_of: date, definition: ActiveDayDefinition) -> Reading:
         """One user's numbers.
@@ -145,6 +158,8 @@ class StatsRepository:
 
     async def aclose(self) -> None:
         """Stop what is under way."""
+        if self._state_refresh is not None:
+            self._state_refresh.cancel()
         await self._loader.aclose()
 
     async def _fetch(
@@ -173,35 +188,53 @@ class StatsRepository:
         return {user_id: Reading(rows.get(user_id), state.freshness) for user_id in user_ids}
 
     async def _marts_state(self) -> MartsState:
-        """The state of the marts, at most `MARTS_STATE_SECONDS` old."""
+        """The state of the marts.
+
+        Read anew in the background once it is `MARTS_STATE_SECONDS` old, because nobody has to wait
+        for it: an older state only makes more days count as touched. Where nobody has asked for so
+        long that this would cost more than reading it, the question waits.
+        """
+        age = time.monotonic() - self._state_read_at
+        if age > MAX_MARTS_STATE_SECONDS:
+            async with self._state_lock:
+                # Another question may have read it while this one waited for the lock.
+                if time.monotonic() - self._state_read_at > MARTS_STATE_SECONDS:
+                    self._state = await self._read_marts_state()
+        elif age > MARTS_STATE_SECONDS and not self._state_lock.locked():
+            self._state_refresh = asyncio.create_task(self._refresh_marts_state())
+        assert self._state is not None  # read_at is minus infinity until there is one
+        return self._state
+
+    async def _refresh_marts_state(self) -> None:
+        # A lost warehouse is told by the queries for the numbers.
         async with self._state_lock:
-            now = time.monotonic()
-            if self._state is None or now - self._state_read_at > MARTS_STATE_SECONDS:
-                (row,) = (await self._warehouse.query(_MARTS_STATE)).named_results()
-                self._state = MartsState(
-                    row["streams"],
-                    row["offsets"],
-                    Freshness(row["watermark"], row["lag_seconds"], row["materialized_at"]),
-                )
-                self._state_read_at = now
-            return self._state
+            with contextlib.suppress(WarehouseUnavailableError):
+                self._state = await self._read_marts_state()
+
+    async def _read_marts_state(self) -> MartsState:
+        (row,) = (await self._warehouse.query(_MARTS_STATE)).named_results()
+        self._state_read_at = time.monotonic()
+        return MartsState(
+            row["streams"],
+            row["offsets"],
+            Freshness(row["watermark"], row["lag_seconds"], row["materialized_at"]),
+        )
 
     async def _touched_days(
         self, user_ids: Sequence[int], state: MartsState
     ) -> dict[int, list[date]]:
         """The asked users' days that arrivals have touched since the last materialization."""
-        result = await self._warehouse.query(
-            _TOUCHED_DAYS,
-            {
-                "user_ids": list(user_ids),
-                # ClickHouse cannot map from an empty list; no stream has an empty name.
-                "streams": [*state.streams, ""],
-                "offsets": [*state.offsets, -1],
-            },
+        # ClickHouse cannot map from an empty list; no stream has an empty name.
+        watermark = {"streams": [*state.streams, ""], "offsets": [*state.offsets, -1]}
+        users = await self._warehouse.query(
+            _TOUCHED_USERS, {"user_ids": list(user_ids), **watermark}
         )
         days: dict[int, list[date]] = {}
-        for user_id, day in result.result_rows:
-            days.setdefault(user_id, []).append(day)
+        if users.result_rows:
+            asked = [user_id for (user_id,) in users.result_rows]
+            found = await self._warehouse.query(_TOUCHED_DAYS, {"user_ids": asked, **watermark})
+            for user_id, day in found.result_rows:
+                days.setdefault(user_id, []).append(day)
         return days
 
     async def _touched_stats(
