@@ -13,11 +13,9 @@ from tally.settings import Settings
 @with_settings
 def prepare(settings: Settings) -> None:
     """Parse the dbt project and create its relations in the warehouse."""
-    from orchestration.lib.dbt import artifacts, prepare_manifest, run_dbt
+    from orchestration.lib.dbt import run_dbt
 
-    if prepare_manifest():
-        click.echo("dbt project parsed")
-    run_dbt(["run"], settings.warehouse_environment(), artifacts(settings, "prepare"))
+    run_dbt(["run"], settings)
     click.echo("dbt relations are in place")
 
 
@@ -29,9 +27,9 @@ def materialize(settings: Settings, full_refresh: bool) -> None:
     os.environ["TALLY_HOME"] = str(settings.home.absolute())
     from dagster import DagsterInstance
 
-    from orchestration.lib.dbt import prepare_manifest
+    from orchestration.lib.dbt import ensure_manifest
 
-    prepare_manifest()
+    ensure_manifest(settings)
     from orchestration.definitions import defs
 
     dagster_home = settings.home.absolute() / "dagster"

@@ -81,8 +81,7 @@ class Platform:
 
     def materialize(self) -> None:
         """Bring the marts to the end of the ledger."""
-        environment = self.settings.warehouse_environment()
-        run_dbt(["run", "--quiet"], environment, self.folder / "dbt")
+        run_dbt(["run"], self.settings)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DbtCliResource, dbt_assets
 
-from orchestration.lib.dbt import MANIFEST, artifacts, project
+from orchestration.lib.dbt import artifacts, manifest, project
 from orchestration.lib.exclusive import exclusively
 from tally.settings import load_settings
 
@@ -26,9 +26,12 @@ class BuildOptions(dg.Config):
     full_refresh: bool = False
 
 
+_settings = load_settings()
+
+
 @dbt_assets(
-    manifest=MANIFEST,
-    project=project(),
+    manifest=manifest(_settings),
+    project=project(_settings),
     dagster_dbt_translator=Translator(),
     retry_policy=dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL),
 )
@@ -36,17 +39,16 @@ def dbt_models(
     context: dg.AssetExecutionContext, dbt: DbtCliResource, config: BuildOptions
 ) -> Iterator[Any]:
     """`dbt build`: each model, then its tests."""
-    settings = load_settings()
     # Unit tests need no data: they run where the models change, in the checks.
     arguments = ["build", "--exclude-resource-type", "unit_test"]
     if config.full_refresh:
         arguments.append("--full-refresh")
     with exclusively(
-        settings.home / "materialize.lock",
+        _settings.home / "materialize.lock",
         on_wait=lambda: context.log.info("Another materialization runs; this one waits for it."),
     ):
         yield from dbt.cli(
-            arguments, context=context, target_path=artifacts(settings, context.run_id)
+            arguments, context=context, target_path=artifacts(_settings, context.run_id)
         ).stream()
 
 

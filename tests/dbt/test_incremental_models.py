@@ -141,11 +141,7 @@ def marts(platform: Platform) -> tuple[set[Row], set[Row]]:
 
 
 def dbt(platform: Platform, *arguments: str) -> None:
-    run_dbt(
-        ["run", "--select", "user_days", "user_game_days", "--quiet", *arguments],
-        platform.settings.warehouse_environment(),
-        platform.folder / "dbt",
-    )
+    run_dbt(["run", "--select", "user_days", "user_game_days", *arguments], platform.settings)
 
 
 @pytest.fixture(scope="module")
