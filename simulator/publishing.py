@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -65,17 +66,18 @@ class UnreadBytes:
         self._bytes[partition] += size
 
     async def wait_for_room(self) -> None:
-        """Return when every partition holds less than half of the limit."""
-        waited = 0.0
-        while max(self._bytes.values(), default=0) >= self._limit // 2:
+        """Return when every partition has room for a batch of a quarter of the limit."""
+        told = time.monotonic()
+        while self._is_full():
             await self._forget_committed()
-            if max(self._bytes.values(), default=0) < self._limit // 2:
-                return
-            await asyncio.sleep(POLL_S)
-            waited += POLL_S
-            if waited >= COMPLAIN_AFTER_S:
+            if self._is_full():
+                await asyncio.sleep(POLL_S)
+            if time.monotonic() - told >= COMPLAIN_AFTER_S:
                 logger.warning("waiting for ingestion to read what was sent; is it running?")
-                waited = 0.0
+                told = time.monotonic()
+
+    def _is_full(self) -> bool:
+        return max(self._bytes.values(), default=0) >= self._limit * 3 // 4
 
     async def _forget_committed(self) -> None:
         offsets = await self._admin.list_consumer_group_offsets(

@@ -72,12 +72,11 @@ def migrate(url: str) -> None:
 def open_record(url: str) -> Iterator[SystemOfRecord]:
     """The migrated record at a `postgresql://` address. Raises `TallyError` without an answer."""
     try:
-        connection = psycopg.connect(url, autocommit=True, options="-c timezone=UTC")
+        with psycopg.connect(url, autocommit=True) as connection:
+            migrate(url)
+            yield SystemOfRecord(connection)
     except psycopg.OperationalError as error:
         raise TallyError(
             f"The system of record does not answer: {error}",
             hint="TALLY_POSTGRES_URL names it; without one, events go to Kafka only.",
         ) from error
-    with connection:
-        migrate(url)
-        yield SystemOfRecord(connection)

@@ -18,7 +18,8 @@ from simulator.truth import Truth
 
 logger = logging.getLogger(__name__)
 
-BATCH = 2_000
+# 450 KiB of messages: a quarter of what the embedded broker may hold unread, in one partition.
+BATCH = 1_500
 REPORT_EVERY_SECONDS = 10.0
 
 
