@@ -137,3 +137,31 @@
     {% if touched %}where (user_id, date) in {{ touched.days }}{% endif %}
     group by user_id, date, game_type
 {%- endmacro %}
+
+
+{#- Everything that a user did on a day: activity and the sums over games, the columns of user_days. -#}
+{% macro player_days(touched=none) -%}
+    select
+        activity.user_id as user_id,
+        activity.date as date,
+        toBool(activity.is_active) as is_active,
+        toBool(activity.has_daily_login) as has_daily_login,
+        activity.events as events,
+        toUInt64(coalesce(games.played, 0)) as played,
+        toUInt64(coalesce(games.wins, 0)) as wins,
+        toUInt64(coalesce(games.losses, 0)) as losses,
+        toUInt64(coalesce(games.draws, 0)) as draws,
+        toUInt64(coalesce(games.no_outcome, 0)) as no_outcome,
+        toInt64(coalesce(games.bet_amount, 0)) as bet_amount,
+        toInt64(coalesce(games.payout_amount, 0)) as payout_amount
+    from ({{ activity_by_day(touched) }}) as activity
+    left join (
+        select
+            user_id,
+            date,
+            {{ game_sums() }}
+        from ({{ games_by_day(touched) }})
+        group by user_id, date
+    ) as games
+        on activity.user_id = games.user_id and activity.date = games.date
+{%- endmacro %}

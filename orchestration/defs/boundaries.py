@@ -39,6 +39,8 @@ stats_api = dg.AssetSpec(
     deps=[
         ["marts", "user_stats_closed"],
         ["marts", "user_stats_touched"],
+        ["marts", "user_games_closed"],
+        ["marts", "user_games_touched"],
         ["marts", "touched_days_live"],
         ["marts", "materialization_backlog"],
         ["marts", "freshness"],

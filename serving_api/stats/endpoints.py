@@ -11,6 +11,7 @@ from serving_api.problems import InvalidParameter, ProblemError, invalid_request
 from serving_api.security.bearer import player_id
 from serving_api.state import state_of
 from serving_api.stats.answers import build_answer
+from serving_api.stats.repository import Question
 from serving_api.stats.schemas import StatsQuery, UserStats
 from serving_api.warehouse import WarehouseUnavailableError
 
@@ -53,7 +54,9 @@ async def user_stats(
         )
     definition = query.definition or state.settings.active_day_definition
     try:
-        reading = await state.stats.read(user_id, as_of, definition)
+        reading = await state.stats.read(
+            user_id, Question(as_of, definition, by_game=query.includes("by_game"))
+        )
     except WarehouseUnavailableError as error:
         logger.warning("no statistics for request %s: %s", request.scope["request_id"], error)
         raise ProblemError(

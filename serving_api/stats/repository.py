@@ -52,34 +52,29 @@ from marts.touched_days_live(
 )
 """
 
-_COLUMNS = """
-    * except by_game,
-    by_game::Array(Tuple(
-        game_type String, played UInt64, wins UInt64, losses UInt64, draws UInt64,
-        no_outcome UInt64, bet_amount Int64, payout_amount Int64
-    )) as by_game
-"""
-
-_CLOSED_STATS = f"""
-select {_COLUMNS}
-from marts.user_stats_closed(
-    user_ids = {{user_ids:Array(UInt64)}},
-    as_of = {{as_of:Date}},
-    definition = {{definition:String}}
-)
-"""
-
-_TOUCHED_STATS = f"""
-select {_COLUMNS}
-from marts.user_stats_touched(
-    user_ids = {{user_ids:Array(UInt64)}},
-    as_of = {{as_of:Date}},
-    definition = {{definition:String}},
+_CLOSED = "user_ids = {user_ids:Array(UInt64)}, as_of = {as_of:Date}"
+_TOUCHED = f"""
+    {_CLOSED},
     touched = {{touched:Array(Tuple(UInt64, Date))}},
     first_touched = {{first_touched:Date}},
     last_touched = {{last_touched:Date}}
-)
 """
+_DEFINITION = "definition = {definition:String}"
+_CLOSED_STATS = f"select * from marts.user_stats_closed({_CLOSED}, {_DEFINITION})"
+_TOUCHED_STATS = f"select * from marts.user_stats_touched({_TOUCHED}, {_DEFINITION})"
+_CLOSED_GAMES = f"select * from marts.user_games_closed({_CLOSED}) order by game_type"
+_TOUCHED_GAMES = f"select * from marts.user_games_touched({_TOUCHED}) order by game_type"
+
+# The totals over games, by the name of the metric that they are sums of.
+_TOTALS = {
+    "played": "total_games_played",
+    "wins": "total_wins",
+    "losses": "total_losses",
+    "draws": "total_draws",
+    "no_outcome": "total_no_outcome",
+    "bet_amount": "bet_amount",
+    "payout_amount": "payout_amount",
+}
 
 # A parameter of ClickHouse holds 128 KiB (http_max_field_value_size), a touched day takes 32 bytes.
 _MAX_TOUCHED_DAYS = 4_000
@@ -109,6 +104,15 @@ class Reading:
 
     row: Mapping[str, Any] | None
     freshness: Freshness
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a user's numbers are asked for; equal questions of several users share queries."""
+
+    as_of: date
+    definition: ActiveDayDefinition
+    by_game: bool = False
 
 
 class StatsMetrics:
@@ -145,14 +149,14 @@ class StatsRepository:
         self._state_lock = asyncio.Lock()
         self._state_refresh: asyncio.Task[None] | None = None
 
-    async def read(self, user_id: int, as_of: date, definition: ActiveDayDefinition) -> Reading:
+    async def read(self, user_id: int, question: Question) -> Reading:
         """One user's numbers.
 
         Raises `WarehouseUnavailableError` when there is no answer within the deadline.
         """
         try:
             async with asyncio.timeout(REQUEST_DEADLINE_SECONDS):
-                return await self._loader.load((definition, as_of), user_id)
+                return await self._loader.load(question, user_id)
         except TimeoutError as error:
             raise WarehouseUnavailableError("no answer within the request's deadline") from error
 
@@ -162,30 +166,54 @@ class StatsRepository:
             self._state_refresh.cancel()
         await self._loader.aclose()
 
-    async def _fetch(
-        self, key: tuple[ActiveDayDefinition, date], user_ids: Sequence[int]
-    ) -> Mapping[int, Reading]:
-        definition, as_of = key
+    async def _fetch(self, question: Question, user_ids: Sequence[int]) -> Mapping[int, Reading]:
         started = time.perf_counter()
         # Read first, so that the freshness never promises more than the numbers hold.
         state = await self._marts_state()
         asked = {
             "user_ids": list(user_ids),
-            "as_of": max(as_of, _BEFORE_THE_FIRST_EVENT),
-            "definition": definition,
+            "as_of": max(question.as_of, _BEFORE_THE_FIRST_EVENT),
+            "definition": question.definition,
         }
         # Most users have no touched day, so their numbers are asked for without waiting to know.
-        touched, closed = await asyncio.gather(
-            self._touched_days(user_ids, state), self._warehouse.query(_CLOSED_STATS, asked)
+        touched, rows = await asyncio.gather(
+            self._touched_days(user_ids, state),
+            self._rows(_CLOSED_STATS, _CLOSED_GAMES, asked, question),
         )
-        rows: dict[int, Mapping[str, Any]] = {row["user_id"]: row for row in closed.named_results()}
         for days in _parts(touched):
             for user_id in days:
                 rows.pop(user_id, None)
-            rows.update(await self._touched_stats(asked, days))
+            pairs = [(user_id, day) for user_id, dates in days.items() for day in dates]
+            asked |= {
+                "user_ids": list(days),
+                "touched": pairs,
+                "first_touched": min(day for _, day in pairs),
+                "last_touched": max(day for _, day in pairs),
+            }
+            rows |= await self._rows(_TOUCHED_STATS, _TOUCHED_GAMES, asked, question)
         self._metrics.batch_users.observe(len(user_ids))
         self._metrics.query_seconds.observe(time.perf_counter() - started)
         return {user_id: Reading(rows.get(user_id), state.freshness) for user_id in user_ids}
+
+    async def _rows(
+        self, stats_sql: str, games_sql: str, asked: Mapping[str, Any], question: Question
+    ) -> dict[int, dict[str, Any]]:
+        """The users' rows, with their `by_game` where it is asked for."""
+        if not question.by_game:
+            stats = await self._warehouse.query(stats_sql, asked)
+            return {row["user_id"]: row for row in stats.named_results()}
+        stats, games = await asyncio.gather(
+            self._warehouse.query(stats_sql, asked), self._warehouse.query(games_sql, asked)
+        )
+        rows = {row["user_id"]: {**row, "by_game": []} for row in stats.named_results()}
+        for game in games.named_results():
+            if row := rows.get(game["user_id"]):
+                row["by_game"].append(game)
+        # The two were read at two moments: the totals follow the games that are listed beside them.
+        for row in rows.values():
+            for metric, total in _TOTALS.items():
+                row[total] = sum(game[metric] for game in row["by_game"])
+        return rows
 
     async def _marts_state(self) -> MartsState:
         """The state of the marts.
@@ -236,23 +264,6 @@ class StatsRepository:
             for user_id, day in found.result_rows:
                 days.setdefault(user_id, []).append(day)
         return days
-
-    async def _touched_stats(
-        self, asked: Mapping[str, Any], days: Mapping[int, list[date]]
-    ) -> dict[int, Mapping[str, Any]]:
-        touched = [(user_id, day) for user_id, dates in days.items() for day in dates]
-        dates = [day for _, day in touched]
-        result = await self._warehouse.query(
-            _TOUCHED_STATS,
-            {
-                **asked,
-                "user_ids": list(days),
-                "touched": touched,
-                "first_touched": min(dates),
-                "last_touched": max(dates),
-            },
-        )
-        return {row["user_id"]: row for row in result.named_results()}
 
 
 def _parts(touched: Mapping[int, list[date]]) -> Iterator[dict[int, list[date]]]:

@@ -1,39 +1,23 @@
 {{ config(materialized='view') }}
 {%- set touched = touched_as_asked() %}
+{%- set columns %}
+    user_id,
+    date,
+    has_daily_login,
+    {{ game_metrics() | join(', ') }},
+    {{ is_active_as_asked() }} as is_counted
+{%- endset %}
 
 with
 days as (
-    select
-        user_id,
-        date,
-        has_daily_login,
-        {{ is_active_as_asked() }} as active
+    select {{ columns }}
     from {{ ref('user_days') }} {{ latest_versions() }}
-    where user_id in {{ parameter('user_ids', 'Array(UInt64)') }} and (user_id, date) not in {{ touched.days }}
+    where
+        user_id in {{ parameter('user_ids', 'Array(UInt64)') }}
+        and (user_id, date) not in {{ touched.days }}
     union all
-    select
-        user_id,
-        date,
-        has_daily_login,
-        {{ is_active_as_asked() }} as active
-    from ({{ activity_by_day(touched) }})
-),
+    select {{ columns }}
+    from ({{ player_days(touched) }})
+)
 
-game_days as (
-    select
-        user_id,
-        date,
-        game_type,
-        {{ game_metrics() | join(', ') }}
-    from {{ ref('user_game_days') }} {{ latest_versions() }}
-    where user_id in {{ parameter('user_ids', 'Array(UInt64)') }} and (user_id, date) not in {{ touched.days }}
-    union all
-    select
-        user_id,
-        date,
-        game_type,
-        {{ game_metrics() | join(', ') }}
-    from ({{ games_by_day(touched) }})
-),
-
-{{ api_stats(parameter('as_of', 'Date')) }}
+{{ player_stats('days', parameter('as_of', 'Date'), {'active': 'is_counted'}, 'is_counted') }}

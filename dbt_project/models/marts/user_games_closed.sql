@@ -1,0 +1,9 @@
+{{ config(materialized='view') }}
+
+with
+game_days as (
+    select * from {{ ref('user_game_days') }} {{ latest_versions() }}
+    where user_id in {{ parameter('user_ids', 'Array(UInt64)') }}
+)
+
+{{ player_games('game_days', parameter('as_of', 'Date')) }}

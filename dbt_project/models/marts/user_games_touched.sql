@@ -1,0 +1,22 @@
+{{ config(materialized='view') }}
+{%- set touched = touched_as_asked() %}
+{%- set columns %}
+    user_id,
+    date,
+    game_type,
+    {{ game_metrics() | join(', ') }}
+{%- endset %}
+
+with
+game_days as (
+    select {{ columns }}
+    from {{ ref('user_game_days') }} {{ latest_versions() }}
+    where
+        user_id in {{ parameter('user_ids', 'Array(UInt64)') }}
+        and (user_id, date) not in {{ touched.days }}
+    union all
+    select {{ columns }}
+    from ({{ games_by_day(touched) }})
+)
+
+{{ player_games('game_days', parameter('as_of', 'Date')) }}
