@@ -1,4 +1,4 @@
-"""The commands of ingestion: `tally migrate`, `ingest`, `replay` and `wait`.
+"""The commands of ingestion: `tally migrate`, `topics`, `ingest`, `replay` and `wait`.
 
 The command line imports this module to print its help, so what is heavy is imported where it runs.
 """
@@ -24,6 +24,18 @@ def migrate(settings: Settings) -> None:
         applied += 1
     if not applied:
         click.echo("raw is up to date")
+
+
+@click.command()
+@with_settings
+def topics(settings: Settings) -> None:
+    """Create the Kafka topics that are missing. (`tally ingest` does it too.)"""
+    from ingest.topics import create_missing
+
+    for name in (created := create_missing(settings)):
+        click.echo(f"created {name} with {settings.topic_partitions} partitions")
+    if not created:
+        click.echo("all topics are there")
 
 
 @click.command()

@@ -17,7 +17,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from aiokafka.structs import OffsetAndMetadata
 
-from ingest import metrics
+from ingest import metrics, topics
 from ingest.batch import Batch
 from ingest.dead_letters import DeadLetterTopic
 from ingest.ledger import LedgerRow, plan_start
@@ -102,6 +102,11 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _join(self) -> None:
         """Connect and join the group."""
+        await until_done(
+            "create",
+            "missing topics",
+            lambda: asyncio.to_thread(topics.create_missing, self._settings),
+        )
         await until_done(
             "reach", f"Kafka at {self._settings.kafka_bootstrap}", self._consumer.start
         )

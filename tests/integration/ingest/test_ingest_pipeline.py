@@ -112,12 +112,7 @@ def test_one_batch_may_touch_more_than_a_hundred_months(pipeline: Pipeline) -> N
     pipeline.start()
     pipeline.wait()
     assert pipeline.count() == 130
-    assert [len(ranges) for ranges in own_ledger(pipeline).values()] == [1]
-
-
-def own_ledger(pipeline: Pipeline) -> dict[str, list[tuple[int, int, str]]]:
-    cluster = pipeline.here.split("'")[1]
-    return {s: ranges for s, ranges in pipeline.ledger().items() if s.startswith(cluster)}
+    assert [len(ranges) for ranges in pipeline.own_ledger().values()] == [1]
 
 
 def test_a_huge_message_is_a_dead_letter_whole(pipeline: Pipeline) -> None:
@@ -217,8 +212,7 @@ def test_wait_says_what_is_missing_when_ingestion_does_not_run(pipeline: Pipelin
 def test_partitions_are_shared_by_the_group(pipeline: Pipeline) -> None:
     """A second consumer joins while messages flow; nothing is lost and the ledger stays whole."""
     pipeline.start()
-    other = Pipeline(pipeline.folder / "other", pipeline.warehouse_url, pipeline.broker_url)
-    other.folder.mkdir()
+    other = pipeline.another("other")
     for number in range(PARTITIONS):
         pipeline.produce([encode(slot_round()) for _ in range(200)], partition=number)
     other.start()
