@@ -4,15 +4,18 @@ The deduplication token names the range, and the bytes are made once, so that a 
 insert: one Arrow record batch, hence one block in every table behind the landing table.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 import pyarrow as pa
 from msgspec import Struct
 
+from ingest.claims import Claim, First, claim
+from ingest.intents import Intent
 from ingest.ledger import LedgerRow
 from ingest.streams import Stream
-from tally.events import Event, Rejection, parse
+from tally.events import Event, Reason, Rejection, parse
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -43,7 +46,10 @@ class DeadLetter(Struct, frozen=True):
 class Batch:
     """Messages of one stream in the order of their offsets, validated as they come."""
 
-    def __init__(self, stream: Stream, first_offset: int, opened_at: float) -> None:
+    def __init__(
+        self, stream: Stream, first_offset: int, opened_at: float, intent: Intent | None = None
+    ) -> None:
+        """Open a batch; with an `intent` it is that range again, judged by that clock."""
         self.stream = stream
         self.first_offset = first_offset
         self.next_offset = first_offset
@@ -53,7 +59,14 @@ class Batch:
         self.gaps: list[LedgerRow] = []
         self.dead: list[DeadLetter] = []
         self.unknown_actions = 0
-        self.received_at = datetime.now(UTC)
+        self.intent = intent
+        # To the millisecond: what is stored, and what an intent keeps.
+        now = datetime.now(UTC)
+        self.received_at = (
+            now.replace(microsecond=now.microsecond // 1000 * 1000)
+            if intent is None
+            else intent.received_at
+        )
         self._messages: list[Message] = []
         self._accepted: list[tuple[Message, Event]] = []
 
@@ -88,6 +101,47 @@ class Batch:
         else:
             self._accepted.append((message, verdict))
             self.unknown_actions += not verdict.is_known
+
+    def is_beyond(self, offset: int) -> bool:
+        """Whether an offset lies behind the intended range."""
+        return self.intent is not None and offset > self.intent.last_offset
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the intended range is taken in whole."""
+        return self.is_beyond(self.next_offset)
+
+    def end_as_intended(self) -> None:
+        """Complete the range where the log has no more messages of it."""
+        assert self.intent is not None
+        last = self.intent.last_offset
+        if self.next_offset <= last:
+            self.gaps.append(LedgerRow(self.stream, self.next_offset, last, "gap"))
+            self.next_offset = last + 1
+
+    def own_intent(self) -> Intent:
+        """What is committed before the batch is written."""
+        return Intent(str(self.stream), self.first_offset, self.last_offset, self.received_at)
+
+    def claims(self) -> list[Claim]:
+        """The claims of the accepted messages on their event ids."""
+        return [claim(event, message.offset) for message, event in self._accepted]
+
+    def quarantine(self, conflicts: Mapping[int, First]) -> None:
+        """Reject the messages at these offsets, as another payload was first with their ids."""
+        if not conflicts:
+            return
+        for message, event in self._accepted:
+            first = conflicts.get(message.offset)
+            if first is not None:
+                error = (
+                    f"event_id: {event.event_id} was accepted with another payload at offset "
+                    f"{first.offset} of {first.stream}"
+                )
+                self.dead.append(DeadLetter(message, Rejection(Reason.CONFLICT, error)))
+                self.unknown_actions -= not event.is_known
+        self._accepted = [a for a in self._accepted if a[0].offset not in conflicts]
+        self.dead.sort(key=lambda letter: letter.message.offset)
 
     def ledger_row(self) -> LedgerRow:
         """The row that says that the range is readable."""

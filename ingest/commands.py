@@ -1,4 +1,4 @@
-"""The commands of ingestion: `tally migrate`, `topics`, `ingest`, `replay` and `wait`.
+"""The commands of ingestion, from `tally migrate` to `tally verify-ingest`.
 
 The command line imports this module to print its help, so what is heavy is imported where it runs.
 """
@@ -91,3 +91,33 @@ def wait(settings: Settings, timeout: float) -> None:
     from ingest.progress import wait_until_stored
 
     wait_until_stored(settings, timeout_s=timeout, say=click.echo)
+
+
+@click.command("verify-ingest")
+@click.option("--json", "as_json", is_flag=True, help="Print the account as JSON.")
+@with_settings
+def verify_ingest(settings: Settings, as_json: bool) -> None:
+    """Account for every offset of the topic; ends with 1 where one is not accounted for."""
+    import msgspec
+    from rich.console import Console
+
+    from ingest.account import take_account
+    from ingest.account_report import tell
+    from ingest.progress import Broker, read_backlog
+    from tally.warehouse import connect
+
+    client = connect(settings)
+    broker = Broker(settings)
+    try:
+        cluster_id, _ = broker.describe()
+        backlog = read_backlog(client, broker)
+        account = take_account(client, settings.actions_topic, cluster_id, backlog)
+    finally:
+        broker.close()
+    if as_json:
+        document = msgspec.to_builtins(account) | {"clean": not account.every_fault}
+        click.echo(msgspec.json.format(msgspec.json.encode(document)).decode())
+    else:
+        tell(account, Console())
+    if account.every_fault:
+        raise SystemExit(1)

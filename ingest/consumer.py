@@ -1,8 +1,8 @@
 """Carries one topic from Kafka to the warehouse, exactly, by batches of contiguous offsets.
 
-Per partition: read, validate, close a batch by rows, bytes or age, then insert it, send its dead
-letters, write its ledger row, commit. One batch of a partition is under way at a time; the ledger,
-not the group's committed offset, says where a partition is read on.
+Per partition: read, validate, close a batch by rows, bytes or age; then record the intent, claim
+the event ids, insert, send the dead letters, write the ledger row, commit. One batch of a partition
+is under way at a time; the ledger, not the group's offset, says where a partition is read on.
 """
 
 import asyncio
@@ -14,12 +14,18 @@ from collections.abc import Collection, Iterable
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+from aiokafka.errors import (
+    CommitFailedError,
+    IllegalStateError,
+    KafkaError,
+    OffsetOutOfRangeError,
+)
 from aiokafka.structs import OffsetAndMetadata
 
-from ingest import metrics, topics
+from ingest import intents, metrics, topics
 from ingest.batch import Batch
 from ingest.dead_letters import DeadLetterTopic
+from ingest.intents import Intent
 from ingest.ledger import LedgerRow, plan_start
 from ingest.retry import until_done
 from ingest.streams import Stream
@@ -46,8 +52,11 @@ CLUSTER_CHECK_EVERY_S = 5.0
 class _Partition:
     """One assigned partition from the offset where it is read on."""
 
-    def __init__(self, topic_partition: TopicPartition, stream: Stream, offset: int) -> None:
+    def __init__(
+        self, topic_partition: TopicPartition, stream: Stream, offset: int, intent: Intent | None
+    ) -> None:
         self.topic_partition = topic_partition
+        self.intent = intent  # the range that a former owner meant to write next
         self.stream = stream
         self.expected = offset  # the next offset to take from Kafka
         self.stored = offset  # everything before it is readable
@@ -86,6 +95,7 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
         return AIOKafkaConsumer(
             bootstrap_servers=self._settings.endpoint("kafka_bootstrap"),
             group_id=self._settings.ingest_group,
+            group_instance_id=self._settings.ingest_instance,
             enable_auto_commit=False,
             auto_offset_reset="none",
             isolation_level="read_committed",
@@ -183,6 +193,7 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
         log_starts, log_ends = await until_done(
             "read", f"the offsets of {self._topic}", lambda: self._log_bounds(wanted)
         )
+        intents = await self._read_intents(wanted)
         count = len(self._consumer.partitions_for_topic(self._topic) or wanted)
         placed: list[_Partition] = []
         findings: list[LedgerRow] = []
@@ -195,7 +206,10 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
                 partitions=count,
             )
             findings.extend(start.findings)
-            placed.append(_Partition(tp, start.stream, start.offset))
+            intent = intents.get(tp)
+            if intent is not None and not intent.continues(start.stream, start.offset):
+                intent = None
+            placed.append(_Partition(tp, start.stream, start.offset, intent))
         if findings:
             self._report_findings(findings)
             await self._writer.record(findings)
@@ -214,6 +228,19 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
         wanted = list(partitions)
         starts = await self._consumer.beginning_offsets(wanted)
         return starts, await self._consumer.end_offsets(wanted)
+
+    async def _read_intents(
+        self, partitions: Iterable[TopicPartition]
+    ) -> dict[TopicPartition, Intent]:
+        committed = await until_done(
+            "read",
+            f"the commits of group {self._settings.ingest_group}",
+            lambda: self._admin.list_consumer_group_offsets(
+                self._settings.ingest_group, partitions=list(partitions)
+            ),
+        )
+        found = {tp: intents.decode(each.metadata or "") for tp, each in committed.items()}
+        return {tp: intent for tp, intent in found.items() if intent is not None}
 
     async def _read_cluster_id(self) -> str:
         described = await until_done(
@@ -264,7 +291,9 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
         try:
             # Without partitions there is nothing to fetch, but this is how the group's errors come.
             fetched = await self._consumer.getmany(
-                *wanted, timeout_ms=POLL_MS, max_records=MAX_POLL_RECORDS
+                *wanted,
+                timeout_ms=POLL_MS,
+                max_records=min(MAX_POLL_RECORDS, self._settings.ingest_max_rows),
             )
         except OffsetOutOfRangeError as error:
             out_of_range = set(error.args[0])
@@ -323,8 +352,11 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
     def _take(self, partition: _Partition, records: list) -> None:  # type: ignore[type-arg]
         batch = partition.open
         if batch is None:
-            batch = Batch(partition.stream, partition.expected, time.monotonic())
+            batch = Batch(partition.stream, partition.expected, time.monotonic(), partition.intent)
         for record in records:
+            if batch.is_beyond(record.offset):
+                self._end_as_intended(partition, batch)
+                break
             if record.offset >= batch.next_offset:
                 batch.add(record)
         if len(batch):
@@ -332,6 +364,14 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
             partition.expected = batch.next_offset
         metrics.MESSAGES.inc(len(records))
         self._totals["messages"] += len(records)
+
+    def _end_as_intended(self, partition: _Partition, batch: Batch) -> None:
+        """The rest of what was fetched belongs to the next batch: it is fetched again."""
+        partition.intent = None
+        if len(batch):
+            batch.end_as_intended()
+        # Else nothing of the range is there any more, and there is nothing to repeat.
+        self._consumer.seek(partition.topic_partition, batch.next_offset)
 
     def _has_room(self, partition: _Partition) -> bool:
         batch = partition.open
@@ -341,10 +381,15 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
         return held < HELD_BATCHES * self._settings.ingest_max_bytes
 
     def _is_full(self, batch: Batch) -> bool:
+        if batch.intent is not None:
+            return batch.is_complete
         return (
             len(batch) >= self._settings.ingest_max_rows
             or batch.message_bytes >= self._settings.ingest_max_bytes
         )
+
+    def _may_be_stored(self, batch: Batch) -> bool:
+        return batch.intent is None or batch.is_complete
 
     def _close_due(self) -> None:
         """Start to store the oldest batches that are full or old enough, as inserts get free.
@@ -359,7 +404,10 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
             for partition in self._partitions.values()
             if (batch := partition.open) is not None
             and not partition.is_storing
-            and (self._is_full(batch) or now - batch.opened_at >= linger)
+            and (
+                self._is_full(batch)
+                or (self._may_be_stored(batch) and now - batch.opened_at >= linger)
+            )
         ]
         free = CONCURRENT_INSERTS - sum(p.is_inserting for p in self._partitions.values())
         for _, partition, batch in sorted(due, key=lambda d: d[0])[: max(0, free)]:
@@ -369,15 +417,19 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def _start_storing(self, partition: _Partition, batch: Batch) -> None:
         partition.open = None
+        partition.intent = None
         partition.under_way = batch
         partition.is_inserting = True
         partition.storing = asyncio.create_task(self._store(partition, batch))
         partition.storing.add_done_callback(_say_if_failed)
 
     async def _store(self, partition: _Partition, batch: Batch) -> None:
-        """Insert, dead letters, ledger, commit: each step only after the one before it is sure."""
+        """Intent, claims, insert, dead letters, ledger, commit: each when the former is sure."""
         batch.end_offset = self._highwater(partition.topic_partition)
         try:
+            if not await self._intend(partition, batch):
+                return
+            await self._writer.claim(batch)
             await self._writer.insert(batch)
         finally:
             partition.is_inserting = False
@@ -389,12 +441,37 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
         self._count(batch)
         await self._commit(partition.topic_partition, batch.next_offset)
 
+    async def _intend(self, partition: _Partition, batch: Batch) -> bool:
+        """Commit the range that is about to be written; False where it is no longer ours."""
+        tp, intent = partition.topic_partition, batch.own_intent()
+
+        async def attempt() -> bool:
+            if tp not in self._consumer.assignment():
+                return False
+            try:
+                await self._consumer.commit(
+                    {tp: OffsetAndMetadata(intent.first_offset, intent.encode())}
+                )
+            except (CommitFailedError, IllegalStateError):
+                return False
+            return True
+
+        if await until_done("record", f"the intent of {batch.token}", attempt):
+            return True
+        logger.info("%s is left to who owns the partition now", batch.token)
+        if self._partitions.get(tp) is partition:
+            del self._partitions[tp]
+            if tp in self._consumer.assignment():
+                self._consumer.pause(tp)
+                self._unplaced.add(tp)
+        return False
+
     async def _commit(self, tp: TopicPartition, offset: int) -> None:
         """Tell the group, for those who watch its lag; a failure changes nothing here."""
         if tp not in self._consumer.assignment():
             return
         try:
-            await self._consumer.commit({tp: OffsetAndMetadata(offset, "")})
+            await self._consumer.commit({tp: OffsetAndMetadata(offset, intents.NONE)})
         except (KafkaError, AssertionError) as error:
             logger.info("partition %d not committed at %d: %s", tp.partition, offset, error)
 
@@ -409,7 +486,7 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _finish(self, partition: _Partition, *, flush: bool) -> None:
         if partition.storing is not None:
             await asyncio.wait({partition.storing})
-        if flush and partition.open is not None:
+        if flush and partition.open is not None and self._may_be_stored(partition.open):
             self._start_storing(partition, partition.open)
             assert partition.storing is not None
             await asyncio.wait({partition.storing})

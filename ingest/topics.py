@@ -5,7 +5,8 @@ which cannot change later without moving users to other partitions.
 """
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from tally.errors import TallyError
 from tally.settings import Settings

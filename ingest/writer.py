@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from clickhouse_connect.driver import Client
 
-from ingest import ledger
+from ingest import claims, ledger
 from ingest.batch import SCHEMA, Batch
 from ingest.ledger import LedgerRow, Position
 from ingest.metrics import INSERT_SECONDS
@@ -81,6 +81,30 @@ class WarehouseWriter:
 
         async with self._slots:
             await until_done("store", f"batch {token}", lambda: self._call(send))
+
+    async def claim(self, batch: Batch) -> None:
+        """Claim the batch's event ids, and reject in it the messages that came second."""
+        made = batch.claims()
+        if not made:
+            return
+        token, payload = batch.token, claims.encode(str(batch.stream), made)
+        settings = {**INSERT_SETTINGS, "insert_deduplication_token": token}
+
+        def send(client: Client) -> dict[bytes, claims.First]:
+            client.raw_insert(
+                "raw.event_ids",
+                column_names=claims.SCHEMA.names,
+                insert_block=payload,
+                fmt="ArrowStream",
+                settings=settings,
+            )
+            return claims.contested(client, (c.event_id for c in made))
+
+        async with self._slots:
+            contested = await until_done(
+                "claim", f"the event ids of {token}", lambda: self._call(send)
+            )
+        batch.quarantine(claims.conflicts(made, contested))
 
     async def record(self, rows: Sequence[LedgerRow]) -> None:
         """Write ledger rows; those of batches that end together share one insert."""

@@ -69,6 +69,11 @@ class Settings(BaseSettings):
         "than this. The local stack sets it: its broker forgets what is over about 5 MiB.",
     )
 
+    ingest_instance: str | None = Field(
+        None,
+        description="A name of this consumer that outlives its process: what starts again under it "
+        "takes up its partitions at once, without a rebalance (static membership).",
+    )
     ingest_max_rows: int = Field(50_000, ge=1, description="Rows that close a batch.")
     ingest_max_bytes: int = Field(32 * 2**20, ge=1, description="Message bytes that close a batch.")
     ingest_linger_ms: int = Field(200, ge=0, description="The age that closes a batch.")

@@ -1,4 +1,4 @@
-"""Apache Kafka itself for tests: one KRaft node of this machine's Java, on data that outlives it."""
+"""Apache Kafka itself for tests: one KRaft node of this machine's Java, on data that it keeps."""
 
 import functools
 import hashlib

@@ -207,6 +207,15 @@ class Pipeline:
                 assert first == expected, (stream, ranges)
                 expected = last + 1
 
+    def verify(self) -> dict[str, int]:
+        """The sums of `tally verify-ingest`, which must find no fault."""
+        done = self.command("verify-ingest", "--json")
+        assert done.returncode == 0, done.stdout + done.stderr
+        document = json.loads(done.stdout)
+        assert document["clean"]
+        names = ("events", "duplicates", "dead_letters", "gaps", "lost")
+        return {name: sum(each[name] for each in document["streams"]) for name in names}
+
     def dead_letter_topic(self, count: int) -> list[tuple[dict[str, str], bytes | None]]:
         """The first `count` messages of the dead-letter topic: headers and value."""
         consumer = Consumer(
