@@ -20,6 +20,8 @@ from tally.events import Event, Reason, Rejection, parse
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _LATEST_MS = 9_999_999_999_999  # the year 2286: inside of what DateTime64 holds
+REPLAY_HEADER = "replay_of"
+MAX_LETTER_ID = 512
 _NIL_UUID = "00000000-0000-0000-0000-000000000000"
 
 _MS = pa.timestamp("ms", tz="UTC")
@@ -186,6 +188,7 @@ class Batch:
             "value": unsent + [d.message.value or b"" for d in dead],
             "reason": [""] * len(events) + [d.rejection.reason.value for d in dead],
             "error": [""] * len(events) + [d.rejection.error for d in dead],
+            "replay_of": [""] * len(events) + [_replay_of(d.message) for d in dead],
             "event_id": [e.event_id for e in events] + [_NIL_UUID] * n_dead,
             "user_id": [e.user_id for e in events] + zero,
             "action_type": [e.action_type for e in events] + blank,
@@ -223,6 +226,7 @@ SCHEMA = pa.schema(
         ("value", pa.binary()),
         ("reason", _LABEL),
         ("error", pa.string()),
+        ("replay_of", pa.string()),
         ("event_id", pa.string()),
         ("user_id", pa.uint64()),
         ("action_type", _LABEL),
@@ -242,6 +246,14 @@ SCHEMA = pa.schema(
         ("is_demo", pa.bool_()),
     ]
 )
+
+
+def _replay_of(message: Message) -> str:
+    """The dead letter that was sent again with this message."""
+    for name, value in message.headers or ():
+        if name == REPLAY_HEADER and value is not None:
+            return str(value.decode("utf-8", "replace"))[:MAX_LETTER_ID]
+    return ""
 
 
 def _repeat(text: str, count: int) -> "pa.Array[Any]":
