@@ -25,10 +25,12 @@ from aiokafka.structs import OffsetAndMetadata
 from ingest import intents, metrics, topics
 from ingest.batch import Batch
 from ingest.dead_letters import DeadLetterTopic
+from ingest.health import HEALTH
 from ingest.intents import Intent
 from ingest.ledger import LedgerRow, plan_start
 from ingest.retry import until_done
 from ingest.streams import Stream
+from ingest.surge import SurgeGuard
 from ingest.writer import CONCURRENT_INSERTS, WarehouseWriter
 from tally.settings import Settings
 
@@ -90,6 +92,7 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
         self._unplaced: set[TopicPartition] = set()
         self._partitions: dict[TopicPartition, _Partition] = {}
         self._totals: Counter[str] = Counter()
+        self._surges = SurgeGuard(settings.ingest_max_dead_ratio)
 
     def _new_consumer(self) -> AIOKafkaConsumer:
         return AIOKafkaConsumer(
@@ -145,6 +148,7 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
         await until_done("reach", f"Kafka at {bootstrap}", self._dead_letters.start)
         chores = [
             asyncio.create_task(self._report()),
+            asyncio.create_task(self._tick()),
             asyncio.create_task(self._watch_cluster()),
         ]
         stopping = asyncio.create_task(stop.wait())
@@ -389,13 +393,15 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
         )
 
     def _may_be_stored(self, batch: Batch) -> bool:
-        return batch.intent is None or batch.is_complete
+        return HEALTH.paused is None and (batch.intent is None or batch.is_complete)
 
     def _close_due(self) -> None:
         """Start to store the oldest batches that are full or old enough, as inserts get free.
 
         A batch that has to wait stays open: the busier the warehouse, the larger the inserts.
         """
+        if HEALTH.paused is not None:
+            return
         now = time.monotonic()
         inserting = self._writer.insert_seconds * len(self._partitions) / AGE_SHARE
         linger = max(self._settings.ingest_linger_ms / 1000, min(inserting, LONGEST_LINGER_S))
@@ -411,7 +417,18 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
         ]
         free = CONCURRENT_INSERTS - sum(p.is_inserting for p in self._partitions.values())
         for _, partition, batch in sorted(due, key=lambda d: d[0])[: max(0, free)]:
+            if self._is_surge(batch):
+                return
             self._start_storing(partition, batch)
+
+    def _is_surge(self, batch: Batch) -> bool:
+        """Whether to store the batch would flood the dead letters; then nothing is stored."""
+        HEALTH.paused = self._surges.judge(batch, time.monotonic())
+        if HEALTH.paused is None:
+            return False
+        metrics.PAUSED.set(1)
+        logger.error("PAUSED at %s: %s", batch.token, HEALTH.paused)
+        return True
 
     # Storing
 
@@ -519,6 +536,7 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
             metrics.DEAD_LETTERS.labels(reason=letter.rejection.reason.value).inc()
         for gap in batch.gaps:
             self._count_gap(gap)
+        self._surges.note(batch, time.monotonic())
         self._totals["batches"] += 1
         self._totals["stored"] += batch.accepted
         self._totals["dead"] += len(batch.dead)
@@ -549,9 +567,18 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
                     row.first_offset - 1,
                 )
 
+    async def _tick(self) -> None:
+        while True:
+            HEALTH.tick()
+            if not self._unplaced and self._consumer.assignment() == self._partitions.keys():
+                HEALTH.partitions = len(self._partitions)
+            await asyncio.sleep(1)
+
     async def _report(self) -> None:
         while True:
             await asyncio.sleep(REPORT_EVERY_S)
+            if HEALTH.paused is not None:
+                logger.error("PAUSED: %s", HEALTH.paused)
             self._say_totals()
 
     def _say_totals(self) -> None:
