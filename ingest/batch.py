@@ -4,7 +4,7 @@ The deduplication token names the range, and the bytes are made once, so that a 
 insert: one Arrow record batch, hence one block in every table behind the landing table.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
@@ -58,6 +58,7 @@ class Batch:
         self.opened_at = opened_at
         self.message_bytes = 0
         self.end_offset = 0
+        self.label = ""
         self.gaps: list[LedgerRow] = []
         self.dead: list[DeadLetter] = []
         self.unknown_actions = 0
@@ -83,7 +84,7 @@ class Batch:
     @property
     def token(self) -> str:
         """The `insert_deduplication_token` of the batch's insert."""
-        return f"{self.stream}:{self.first_offset}-{self.last_offset}"
+        return f"{self.stream}:{self.first_offset}-{self.last_offset}{self.label}"
 
     @property
     def accepted(self) -> int:
@@ -131,19 +132,47 @@ class Batch:
 
     def quarantine(self, conflicts: Mapping[int, First]) -> None:
         """Reject the messages at these offsets, as another payload was first with their ids."""
-        if not conflicts:
-            return
-        for message, event in self._accepted:
+        for message, event in list(self._accepted):
             first = conflicts.get(message.offset)
             if first is not None:
                 error = (
                     f"event_id: {event.event_id} was accepted with another payload at offset "
                     f"{first.offset} of {first.stream}"
                 )
-                self.dead.append(DeadLetter(message, Rejection(Reason.CONFLICT, error)))
-                self.unknown_actions -= not event.is_known
-        self._accepted = [a for a in self._accepted if a[0].offset not in conflicts]
+                self.reject(message.offset, Rejection(Reason.CONFLICT, error))
+
+    def halves(self) -> tuple["Batch", "Batch"]:
+        """The batch in two, by its messages: the same two each time."""
+        middle = self._messages[len(self._messages) // 2].offset
+        left = Batch(self.stream, self.first_offset, self.opened_at)
+        right = Batch(self.stream, middle, self.opened_at)
+        for half, first, end in ((left, self.first_offset, middle), (right, middle, None)):
+            half.next_offset = self.next_offset if end is None else end
+            half.received_at = self.received_at
+            ours = range(first, half.next_offset)
+            half._messages = [m for m in self._messages if m.offset in ours]
+            half._accepted = [a for a in self._accepted if a[0].offset in ours]
+            half.dead = [d for d in self.dead if d.message.offset in ours]
+        return left, right
+
+    def only_rejected(self, offsets: Collection[int]) -> "Batch":
+        """A batch of nothing but these dead letters; its token is of the first and the last."""
+        some = Batch(self.stream, min(offsets), self.opened_at)
+        some.next_offset = max(offsets) + 1
+        some.received_at = self.received_at
+        some.dead = [d for d in self.dead if d.message.offset in offsets]
+        some._messages = [d.message for d in some.dead]
+        some.label = ":refused"
+        return some
+
+    def reject(self, offset: int, rejection: Rejection) -> str:
+        """Make a dead letter of an accepted message; the event id that it had."""
+        at = next(n for n, (message, _) in enumerate(self._accepted) if message.offset == offset)
+        message, event = self._accepted.pop(at)
+        self.unknown_actions -= not event.is_known
+        self.dead.append(DeadLetter(message, rejection))
         self.dead.sort(key=lambda letter: letter.message.offset)
+        return event.event_id
 
     def ledger_row(self) -> LedgerRow:
         """The row that says that the range is readable."""

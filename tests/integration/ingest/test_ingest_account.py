@@ -64,7 +64,7 @@ CORRUPTIONS = {
     "an event of nowhere": (
         (
             "insert into raw.events select * replace (99 as offset, generateUUIDv4() as event_id) "
-            "from raw.events where {here} and offset = 3"
+            "from raw.events where {here} and events.offset = 3"
         ),
         "1 offsets are stored in no range of the ledger: 99",
     ),

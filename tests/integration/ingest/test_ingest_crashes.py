@@ -145,3 +145,50 @@ def test_ingestion_survives_a_poisoned_start(any_pipeline: Pipeline) -> None:
     pipeline.wait()
     assert pipeline.count() == 1
     pipeline.assert_contiguous()
+
+
+def test_a_message_that_the_warehouse_refuses_is_found_and_the_others_are_stored(
+    tmp_path: Path, own_warehouse: RunningServer, broker: RunningServer
+) -> None:
+    """The token of the whole batch has failed; its halves are stored down to the message."""
+    pipeline = Pipeline(tmp_path, own_warehouse.url, broker.url)
+    pipeline.migrate()
+    pipeline.query("alter table raw.events add constraint c check user_id not in (13, 17)")
+    users = [*range(1, 101)]
+    pipeline.produce([encode(slot_round(user_id=user)) for user in users], partition=0)
+    pipeline.start()
+    try:
+        pipeline.wait()
+        assert pipeline.count() == 98
+        rows = pipeline.query(
+            "select offset, reason, value != '' from raw.dead_letters final order by offset"
+        )
+        assert rows == [(12, "refused", 1), (16, "refused", 1)]
+        account = pipeline.verify()
+        assert (account["events"], account["dead_letters"]) == (98, 2)
+        assert pipeline.stop() == 0
+    finally:
+        pipeline.end()
+
+
+def test_a_view_that_fails_is_waited_for(
+    tmp_path: Path, own_warehouse: RunningServer, broker: RunningServer
+) -> None:
+    """Some tables have the batch and others not, until the view works again: then each has it."""
+    pipeline = Pipeline(tmp_path, own_warehouse.url, broker.url)
+    pipeline.migrate()
+    view = "alter table raw.landing_to_arrivals modify query select stream, offset, user_id, "
+    rest = "toDate(occurred_at, 'UTC') as occurred_date, round_id from raw.landing "
+    pipeline.query(view + rest + "where reason = '' and throwIf(user_id = 50) = 0")
+    pipeline.produce([encode(slot_round(user_id=n + 1)) for n in range(100)], partition=0)
+    pipeline.start()
+    try:
+        until(lambda: "waiting to store batch" in pipeline.log, "word of what it waits for")
+        pipeline.query(view + rest + "where reason = ''")
+        pipeline.wait()
+        assert pipeline.verify()["events"] == 100
+        ((arrivals,),) = pipeline.query("select count() from raw.arrivals")
+        assert arrivals == 100
+        assert pipeline.stop() == 0
+    finally:
+        pipeline.end()
