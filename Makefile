@@ -53,7 +53,7 @@ imports: $(SETUP)
 
 sql: $(SETUP)
 	@echo "==> sqlfluff"
-	@$(BIN)/sqlfluff lint --nocolor --disable-progress-bar dbt_project/models dbt_project/tests
+	@$(BIN)/python -m tests.lint_sql
 
 lock: ## write requirements.lock anew from pyproject.toml (needs uv)
 	uv pip compile --python 3.11 --extra dev --generate-hashes --no-emit-index-url --no-header \

@@ -75,13 +75,12 @@ async def _ask(
     proof: Proof,
 ) -> None:
     user_id = question.expected["user_id"]
+    query = {"as_of": question.as_of.isoformat(), "definition": question.definition}
+    if "by_game" in question.expected:
+        query["include"] = "by_game"
     async with session.get(
         "/api/users/stats",
-        params={
-            "as_of": question.as_of.isoformat(),
-            "definition": question.definition,
-            "include": "by_game",
-        },
+        params=query,
         headers={"Authorization": f"Bearer {token_of(user_id)}"},
     ) as response:
         body = await response.read()
