@@ -108,7 +108,7 @@ async def _ask(
 def _flat(answer: dict[str, Any]) -> dict[str, Any]:
     """The answer's numbers by name, those of a game as `slot.wins`."""
     flat = {name: value for name, value in answer.items() if name != "by_game"}
-    for game in answer["by_game"]:
+    for game in answer.get("by_game", ()):
         for name, value in game.items():
             if name != "game_type":
                 flat[f"{game['game_type']}.{name}"] = value
