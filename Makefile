@@ -24,8 +24,8 @@ $(SETUP): requirements.lock pyproject.toml
 	else \
 		echo "==> building $(VENV) with pip (a few minutes the first time)"; \
 		$(PYTHON) -m venv $(VENV) \
-		&& $(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock \
-		&& $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .; \
+		&& $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements.lock \
+		&& $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .; \
 	fi
 	@touch $@
 
