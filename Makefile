@@ -24,8 +24,8 @@ $(SETUP): requirements.lock pyproject.toml
 	else \
 		echo "==> building $(VENV) with pip (a few minutes the first time)"; \
 		$(PYTHON) -m venv $(VENV) \
-		&& $(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock \
-		&& $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .; \
+		&& $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements.lock \
+		&& $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .; \
 	fi
 	@touch $@
 
@@ -53,7 +53,7 @@ imports: $(SETUP)
 
 sql: $(SETUP)
 	@echo "==> sqlfluff"
-	@$(BIN)/sqlfluff lint --nocolor --disable-progress-bar dbt_project/models dbt_project/tests
+	@$(BIN)/python -m tests.lint_sql
 
 lock: ## write requirements.lock anew from pyproject.toml (needs uv)
 	uv pip compile --python 3.11 --extra dev --generate-hashes --no-emit-index-url --no-header \

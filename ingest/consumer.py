@@ -42,7 +42,8 @@ MAX_POLL_RECORDS = 5_000
 # Closed by age, partitions take at most half of the warehouse's time: with 12 partitions and 30 ms
 # an insert, a linger of 200 ms would ask for 1.8 s of inserts a second.
 AGE_SHARE = 0.5
-LONGEST_LINGER_S = 2.0
+# What arrives has to be visible within 2 s, with the insert and the busiest partition before it.
+LONGEST_LINGER_S = 1.0
 # Batches hold at most this many times the bytes of one full batch, over all partitions.
 HELD_BATCHES = 4
 DRAIN_LIMIT_S = 20.0
@@ -403,7 +404,8 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
         if HEALTH.paused is not None:
             return
         now = time.monotonic()
-        inserting = self._writer.insert_seconds * len(self._partitions) / AGE_SHARE
+        waiting = sum(partition.open is not None for partition in self._partitions.values())
+        inserting = self._writer.insert_seconds * waiting / AGE_SHARE
         linger = max(self._settings.ingest_linger_ms / 1000, min(inserting, LONGEST_LINGER_S))
         due = [
             (batch.opened_at, partition, batch)

@@ -12,7 +12,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import httpx
+import aiohttp
 
 from tally.settings import Settings, load_settings
 from tally.tokens import LocalSigner
@@ -63,21 +63,18 @@ class Stack:
     async def _stats(self, user_ids: list[int], query: dict[str, str]) -> dict[int, dict[str, Any]]:
         settings = self.settings
         signer = LocalSigner(settings)
-        in_flight = asyncio.Semaphore(IN_FLIGHT)
-        limits = httpx.Limits(max_connections=IN_FLIGHT)
-        async with httpx.AsyncClient(
-            base_url=settings.endpoint("api_url"), timeout=60, limits=limits
-        ) as client:
+        connector = aiohttp.TCPConnector(limit=IN_FLIGHT)
+        async with aiohttp.ClientSession(
+            settings.endpoint("api_url"), connector=connector, raise_for_status=True
+        ) as session:
 
             async def ask(user_id: int) -> dict[str, Any]:
-                async with in_flight:
-                    response = await client.get(
-                        "/api/users/stats",
-                        params=query,
-                        headers={"Authorization": f"Bearer {signer.sign(user_id)}"},
-                    )
-                answer: dict[str, Any] = response.raise_for_status().json()
-                return answer
+                headers = {"Authorization": f"Bearer {signer.sign(user_id)}"}
+                async with session.get(
+                    "/api/users/stats", params=query, headers=headers
+                ) as response:
+                    answer: dict[str, Any] = await response.json()
+                    return answer
 
             answers = await asyncio.gather(*map(ask, user_ids))
         return dict(zip(user_ids, answers, strict=True))

@@ -2,8 +2,8 @@
     Which arrivals each touched-days model has seen, and which a run of it takes.
 
     A window is, for one model and one run, the half-open range (from_offset, to_offset] of each stream.
-    It is opened before the model reads and closed after its rows are in place, so a run that dies half
-    way leaves the watermark where it was and the next run takes the same arrivals again. The ledger is
+    It is opened before the model reads and moves the model's watermark after its rows are in place, so a run
+    that dies half way leaves the watermark where it was and the next run takes the same arrivals again. The ledger is
     written after its batch is readable, so nothing at or below to_offset can still appear.
 -#}
 {% macro materialization_windows() -%}
@@ -17,16 +17,21 @@
 {%- endmacro %}
 
 
-{% macro create_materialization_windows() %}
+{#- Per model and stream the offset up to which the model is materialized; read the latest versions. -#}
+{% macro watermarks() -%}
+    marts.watermarks
+{%- endmacro %}
+
+
+{% macro create_materialization_tables() %}
     {% if execute and flags.WHICH in ('run', 'build', 'test', 'docs', 'show') %}
         {% do run_query('create database if not exists marts') %}
         {% do run_query(
             "create table if not exists " ~ materialization_windows() ~ " ("
             ~ "model LowCardinality(String), run_id String, version UInt64, "
             ~ "stream LowCardinality(String), from_offset Int64, to_offset Int64, "
-            ~ "state Enum8('opened' = 1, 'closed' = 2), "
-            ~ "recorded_at DateTime64(3, 'UTC') default now64(3, 'UTC')"
-            ~ ") engine = MergeTree order by (model, version)"
+            ~ "opened_at DateTime default now()"
+            ~ ") engine = MergeTree order by (model, run_id) ttl opened_at + interval 30 day"
         ) %}
         {% do run_query(
             "create table if not exists " ~ touched_user_days() ~ " ("
@@ -35,67 +40,63 @@
             ~ ") engine = MergeTree order by (model, run_id, user_id, date) "
             ~ "ttl recorded_at + interval 30 day"
         ) %}
+        {% do run_query(
+            "create table if not exists " ~ watermarks() ~ " ("
+            ~ "model LowCardinality(String), stream LowCardinality(String), to_offset Int64, "
+            ~ "version UInt64, materialized_at DateTime64(3, 'UTC') default now64(3, 'UTC')"
+            ~ ") engine = ReplacingMergeTree(version) order by (model, stream)"
+        ) %}
     {% endif %}
 {% endmacro %}
 
 
-{#- The streams and offsets up to which a model is materialized: its latest closed window. -#}
-{% macro watermark(model_name) -%}
-    select
-        stream,
-        to_offset
-    from {{ materialization_windows() }}
-    where model = '{{ model_name }}' and state = 'closed' and version = (
-        select max(version)
-        from {{ materialization_windows() }}
-        where model = '{{ model_name }}' and state = 'closed'
-    )
-{%- endmacro %}
-
-
+{#- Opens the window of this run: from the model's watermark to the end of the ledger. -#}
 {% macro open_window() %}
-    {% set source_ledger = source('raw', 'ingest_ledger') %}
     insert into {{ materialization_windows() }}
-        (model, run_id, version, stream, from_offset, to_offset, state)
-    with
-    ledger as (
-        select
-            stream,
-            toInt64(max(last_offset)) as to_offset
-        from {{ source_ledger }}
-        group by stream
-    ),
-    seen as (
-        {{ watermark(this.identifier) }}{% if not is_incremental() %} and 1 = 0{% endif %}
-    )
+        (model, run_id, version, stream, from_offset, to_offset)
     select
         '{{ this.identifier }}',
         '{{ invocation_id }}',
         toUnixTimestamp64Micro(now64(6)),
         stream,
         max(seen_offset),
-        max(ledger_offset),
-        'opened'
+        max(ledger_offset)
     from (
-        select stream, toInt64(-1) as seen_offset, to_offset as ledger_offset from ledger
-        union all
-        select stream, to_offset, to_offset from seen
+        select
+            stream,
+            toInt64(-1) as seen_offset,
+            toInt64(max(last_offset)) as ledger_offset
+        from {{ source('raw', 'ingest_ledger') }}
+        group by stream
+        {% if is_incremental() %}
+            union all
+            select
+                stream,
+                to_offset,
+                to_offset
+            from {{ watermarks() }} final
+            where model = '{{ this.identifier }}'
+        {% endif %}
     )
     group by stream
 {% endmacro %}
 
 
+{#- Closes it: the model has now seen all of the window. -#}
 {% macro close_window() %}
-    insert into {{ materialization_windows() }}
-        (model, run_id, version, stream, from_offset, to_offset, state)
-    select model, run_id, version, stream, from_offset, to_offset, 'closed'
+    insert into {{ watermarks() }} (model, stream, to_offset, version)
+    select
+        model,
+        stream,
+        to_offset,
+        version
     from {{ materialization_windows() }}
     where {{ is_current_window() }}
 {% endmacro %}
 
 
 {% macro is_current_window() -%}
-    model = '{{ this.identifier }}' and run_id = '{{ invocation_id }}' and state = 'opened'
+    model = '{{ this.identifier }}' and run_id = '{{ invocation_id }}'
 {%- endmacro %}
 
 
@@ -168,8 +169,8 @@
     where
         toInt64(offset) > transform(
             toString(stream),
-            (select arrayPushBack(groupArray(toString(stream)), '') from ({{ least_watermark(model_names) }})),
-            (select arrayPushBack(groupArray(to_offset), toInt64(-1)) from ({{ least_watermark(model_names) }})),
+            (select arrayPushBack(arraySort(groupArray((toString(stream), to_offset))).1, '') from ({{ least_watermark(model_names) }})),
+            (select arrayPushBack(arraySort(groupArray((toString(stream), to_offset))).2, toInt64(-1)) from ({{ least_watermark(model_names) }})),
             toInt64(-1)
         )
 {%- endmacro %}
@@ -180,13 +181,8 @@
     select
         stream,
         min(to_offset) as to_offset
-    from (
-        {% for name in model_names %}
-            {{ watermark(name) }}
-            {% if not loop.last %}union all{% endif %}
-        {% endfor %}
-    )
+    from {{ watermarks() }} final
+    where model in ('{{ model_names | join("', '") }}')
     group by stream
     having count() = {{ model_names | length }}
-    order by stream
 {%- endmacro %}

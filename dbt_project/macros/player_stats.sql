@@ -9,7 +9,7 @@
     and so on. `active` is the condition for the first and the last date. The streak is of daily logins. -#}
 {% macro player_stats(days, as_of, active_days, active) -%}
     select
-        * except login_dates,
+        * except (login_dates),
         {{ current_streak('login_dates', as_of) }} as current_streak_days
     from (
         -- Two levels, because the engine resolves an array of logins anew at each mention.

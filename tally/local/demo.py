@@ -13,6 +13,7 @@ from tally.settings import Settings, load_settings
 
 AS_OF = ("2021-11-30", "2021-12-10")
 PLAYER = 1
+SIMULATED_PLAYER = 1_000_001
 # How long `tally up` may take and the rest each, on two busy cores.
 STEP_TIMEOUT_SECONDS = 600
 
@@ -40,6 +41,21 @@ def rounds(settings: Settings) -> tuple[Path, str]:
     return generated, "jsonl"
 
 
+def prove(*dates: str) -> None:
+    """Bring the marts up to date and compare every number with another engine's."""
+    tally("wait")
+    tally("materialize")
+    tally("verify", *(word for date in dates for word in ("--as-of", date)))
+
+
+def simulate_history(settings: Settings) -> None:
+    """Sixty days of play until now, once a home: a second world would be lived by the same ids."""
+    told = settings.home / "demo-history"
+    if not told.exists():
+        tally("simulate", "--users", "200", "--days", "60", "--until", "now")
+        told.touch()
+
+
 def show_addresses() -> None:
     """Where to look, for each of the three readers."""
     settings = load_settings()
@@ -58,11 +74,15 @@ def run(*, stay: bool) -> None:
     try:
         path, format_ = rounds(load_settings())
         tally("replay", str(path), "--format", format_)
-        tally("wait")
-        tally("materialize")
-        tally("verify", *(word for date in AS_OF for word in ("--as-of", date)))
+        prove(*AS_OF)
         click.secho(f"\nVerified {time.monotonic() - began:.0f} s after the start.", fg="green")
         tally("stats", "--user", str(PLAYER), "--as-of", AS_OF[-1])
+        click.echo(
+            "\nThat was the main job. Now players who are still there, for something to watch."
+        )
+        simulate_history(load_settings())
+        prove()
+        tally("stats", "--user", str(SIMULATED_PLAYER))
         show_addresses()
         if stay:
             click.echo("\nThe stack runs until Ctrl-C.")

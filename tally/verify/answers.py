@@ -75,13 +75,12 @@ async def _ask(
     proof: Proof,
 ) -> None:
     user_id = question.expected["user_id"]
+    query = {"as_of": question.as_of.isoformat(), "definition": question.definition}
+    if "by_game" in question.expected:
+        query["include"] = "by_game"
     async with session.get(
         "/api/users/stats",
-        params={
-            "as_of": question.as_of.isoformat(),
-            "definition": question.definition,
-            "include": "by_game",
-        },
+        params=query,
         headers={"Authorization": f"Bearer {token_of(user_id)}"},
     ) as response:
         body = await response.read()
@@ -109,7 +108,7 @@ async def _ask(
 def _flat(answer: dict[str, Any]) -> dict[str, Any]:
     """The answer's numbers by name, those of a game as `slot.wins`."""
     flat = {name: value for name, value in answer.items() if name != "by_game"}
-    for game in answer["by_game"]:
+    for game in answer.get("by_game", ()):
         for name, value in game.items():
             if name != "game_type":
                 flat[f"{game['game_type']}.{name}"] = value

@@ -11,6 +11,8 @@ from tests.stacks import Stack, running_stack
 
 LIMIT_S = 120
 
+pytestmark = pytest.mark.timeout(600)
+
 
 def pid(stack: Stack, service: str) -> int:
     found: int = stack.status()["services"][service]["pid"]

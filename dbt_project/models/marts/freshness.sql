@@ -15,9 +15,8 @@ newest_batch as (
 models as (
     select
         model,
-        max(recorded_at) as materialized_at
-    from {{ materialization_windows() }}
-    where state = 'closed'
+        max(materialized_at) as materialized_at
+    from {{ watermarks() }} final
     group by model
 ),
 
