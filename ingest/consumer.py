@@ -405,7 +405,8 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
             return
         now = time.monotonic()
         waiting = sum(partition.open is not None for partition in self._partitions.values())
-        inserting = self._writer.insert_seconds * waiting / AGE_SHARE
+        seconds = self._writer.claim_seconds + self._writer.insert_seconds
+        inserting = seconds * waiting / AGE_SHARE
         linger = max(self._settings.ingest_linger_ms / 1000, min(inserting, LONGEST_LINGER_S))
         due = [
             (batch.opened_at, partition, batch)

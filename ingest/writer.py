@@ -65,6 +65,7 @@ class WarehouseWriter:
         self._pending: list[tuple[Sequence[LedgerRow], asyncio.Future[None]]] = []
         self._flush: asyncio.Task[None] | None = None
         self.insert_seconds = 0.0  # of the latest insert
+        self.claim_seconds = 0.0  # of the latest claim
 
     async def _call(self, function: Callable[[Client], T]) -> T:
         def in_thread() -> T:
@@ -172,6 +173,7 @@ class WarehouseWriter:
         settings = {**INSERT_SETTINGS, "insert_deduplication_token": token}
 
         def send(client: Client) -> dict[bytes, claims.First]:
+            started = time.monotonic()
             client.raw_insert(
                 "raw.event_ids",
                 column_names=claims.SCHEMA.names,
@@ -179,7 +181,9 @@ class WarehouseWriter:
                 fmt="ArrowStream",
                 settings=settings,
             )
-            return claims.contested(client, (c.event_id for c in made))
+            contested = claims.contested(client, (c.event_id for c in made))
+            self.claim_seconds = time.monotonic() - started
+            return contested
 
         async with self._slots:
             contested = await until_done(
