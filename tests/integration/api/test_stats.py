@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 import httpx
 import pytest
 
-from serving_api.stats.repository import StatsMetrics, StatsRepository
+from serving_api.stats.repository import Question, StatsMetrics, StatsRepository
 from serving_api.warehouse import Warehouse
 from tests.integration.api.serving import Client, free_port, serving
 from tests.platform import Platform, action
@@ -270,7 +270,7 @@ def test_a_batch_of_the_largest_size_with_the_largest_ids_is_one_question(
         warehouse = Warehouse(platform.settings, timeout_seconds=30)
         repository = StatsRepository(warehouse, StatsMetrics(CollectorRegistry()))
         readings = await repository._fetch(
-            ("all_actions", date(2026, 11, 22)), [2**53 - nth for nth in range(1, 501)]
+            Question(date(2026, 11, 22), "all_actions"), [2**53 - nth for nth in range(1, 501)]
         )
         await repository.aclose()
         await warehouse.aclose()
@@ -296,20 +296,27 @@ def test_more_touched_days_than_one_parameter_holds_are_all_counted(
     assert [answer["lifetime_active_days"] for answer in answers] == [2] * 12
 
 
+@pytest.mark.parametrize(
+    ("mart", "query"), [("user_days", {}), ("user_game_days", {"include": "by_game"})]
+)
 def test_numbers_that_contradict_each_other_are_a_500_and_never_an_answer(
-    api: Client, platform: Platform, new_user: NewUser, caplog: pytest.LogCaptureFixture
+    api: Client,
+    platform: Platform,
+    new_user: NewUser,
+    caplog: pytest.LogCaptureFixture,
+    mart: str,
+    query: dict[str, str],
 ) -> None:
     user = new_user()
     platform.store([spin(user, "2026-11-20T10:00:00Z", f"{user}-1", payout=20)])
     platform.materialize()
     assert api.stats(user).json()["total_wins"] == 1
     platform.client.command(
-        "insert into marts.user_game_days "
-        "select * replace (wins + 1 as wins, version + 1 as version) "
-        f"from marts.user_game_days final where user_id = {user}"
+        f"insert into marts.{mart} select * replace (wins + 1 as wins, version + 1 as version) "
+        f"from marts.{mart} final where user_id = {user}"
     )
     with caplog.at_level(logging.ERROR):
-        response = api.stats(user)
+        response = api.stats(user, **query)
     assert response.status_code == 500
     assert response.json()["type"] == "urn:tally:problem:internal-error"
     assert "not the sum of its outcomes" in caplog.text
