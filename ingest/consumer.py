@@ -68,6 +68,7 @@ class _Partition:
         self.under_way: Batch | None = None
         self.storing: asyncio.Task[None] | None = None
         self.is_inserting = False
+        self.is_committing = False  # to the group: nothing is written to the warehouse meanwhile
 
     @property
     def is_storing(self) -> bool:
@@ -176,6 +177,11 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
         """Finish what is under way; what is only read is read again by the next owner."""
         left = [self._partitions.pop(tp) for tp in revoked if tp in self._partitions]
         self._unplaced.difference_update(revoked)
+        # A commit may wait for the coordinator, and the coordinator for this listener. Without it
+        # a batch is not begun, or it is stored and the ledger has it: the next owner knows either.
+        for partition in left:
+            if partition.is_committing and partition.storing is not None:
+                partition.storing.cancel()
         await self._drain(left, flush=False)
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
@@ -459,7 +465,9 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
         partition.stored = batch.next_offset
         partition.under_way = None
         self._count(batch)
+        partition.is_committing = True
         await self._commit(partition.topic_partition, batch.next_offset)
+        partition.is_committing = False
 
     async def _intend(self, partition: _Partition, batch: Batch) -> bool:
         """Commit the range that is about to be written; False where it is no longer ours."""
@@ -469,11 +477,14 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
             if tp not in self._consumer.assignment():
                 return False
             try:
+                partition.is_committing = True
                 await self._consumer.commit(
                     {tp: OffsetAndMetadata(intent.first_offset, intent.encode())}
                 )
             except (CommitFailedError, IllegalStateError):
                 return False
+            finally:
+                partition.is_committing = False
             return True
 
         if await until_done("record", f"the intent of {batch.token}", attempt):
