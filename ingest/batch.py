@@ -4,19 +4,24 @@ The deduplication token names the range, and the bytes are made once, so that a 
 insert: one Arrow record batch, hence one block in every table behind the landing table.
 """
 
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 import pyarrow as pa
 from msgspec import Struct
 
+from ingest.claims import Claim, First, claim
+from ingest.intents import Intent
 from ingest.ledger import LedgerRow
 from ingest.streams import Stream
-from tally.events import Event, Rejection, parse
+from tally.events import Event, Reason, Rejection, parse
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _LATEST_MS = 9_999_999_999_999  # the year 2286: inside of what DateTime64 holds
+REPLAY_HEADER = "replay_of"
+MAX_LETTER_ID = 512
 _NIL_UUID = "00000000-0000-0000-0000-000000000000"
 
 _MS = pa.timestamp("ms", tz="UTC")
@@ -43,17 +48,28 @@ class DeadLetter(Struct, frozen=True):
 class Batch:
     """Messages of one stream in the order of their offsets, validated as they come."""
 
-    def __init__(self, stream: Stream, first_offset: int, opened_at: float) -> None:
+    def __init__(
+        self, stream: Stream, first_offset: int, opened_at: float, intent: Intent | None = None
+    ) -> None:
+        """Open a batch; with an `intent` it is that range again, judged by that clock."""
         self.stream = stream
         self.first_offset = first_offset
         self.next_offset = first_offset
         self.opened_at = opened_at
         self.message_bytes = 0
         self.end_offset = 0
+        self.label = ""
         self.gaps: list[LedgerRow] = []
         self.dead: list[DeadLetter] = []
         self.unknown_actions = 0
-        self.received_at = datetime.now(UTC)
+        self.intent = intent
+        # To the millisecond: what is stored, and what an intent keeps.
+        now = datetime.now(UTC)
+        self.received_at = (
+            now.replace(microsecond=now.microsecond // 1000 * 1000)
+            if intent is None
+            else intent.received_at
+        )
         self._messages: list[Message] = []
         self._accepted: list[tuple[Message, Event]] = []
 
@@ -68,7 +84,7 @@ class Batch:
     @property
     def token(self) -> str:
         """The `insert_deduplication_token` of the batch's insert."""
-        return f"{self.stream}:{self.first_offset}-{self.last_offset}"
+        return f"{self.stream}:{self.first_offset}-{self.last_offset}{self.label}"
 
     @property
     def accepted(self) -> int:
@@ -88,6 +104,75 @@ class Batch:
         else:
             self._accepted.append((message, verdict))
             self.unknown_actions += not verdict.is_known
+
+    def is_beyond(self, offset: int) -> bool:
+        """Whether an offset lies behind the intended range."""
+        return self.intent is not None and offset > self.intent.last_offset
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the intended range is taken in whole."""
+        return self.is_beyond(self.next_offset)
+
+    def end_as_intended(self) -> None:
+        """Complete the range where the log has no more messages of it."""
+        assert self.intent is not None
+        last = self.intent.last_offset
+        if self.next_offset <= last:
+            self.gaps.append(LedgerRow(self.stream, self.next_offset, last, "gap"))
+            self.next_offset = last + 1
+
+    def own_intent(self) -> Intent:
+        """What is committed before the batch is written."""
+        return Intent(str(self.stream), self.first_offset, self.last_offset, self.received_at)
+
+    def claims(self) -> list[Claim]:
+        """The claims of the accepted messages on their event ids."""
+        return [claim(event, message.offset) for message, event in self._accepted]
+
+    def quarantine(self, conflicts: Mapping[int, First]) -> None:
+        """Reject the messages at these offsets, as another payload was first with their ids."""
+        for message, event in list(self._accepted):
+            first = conflicts.get(message.offset)
+            if first is not None:
+                error = (
+                    f"event_id: {event.event_id} was accepted with another payload at offset "
+                    f"{first.offset} of {first.stream}"
+                )
+                self.reject(message.offset, Rejection(Reason.CONFLICT, error))
+
+    def halves(self) -> tuple["Batch", "Batch"]:
+        """The batch in two, by its messages: the same two each time."""
+        middle = self._messages[len(self._messages) // 2].offset
+        left = Batch(self.stream, self.first_offset, self.opened_at)
+        right = Batch(self.stream, middle, self.opened_at)
+        for half, first, end in ((left, self.first_offset, middle), (right, middle, None)):
+            half.next_offset = self.next_offset if end is None else end
+            half.received_at = self.received_at
+            ours = range(first, half.next_offset)
+            half._messages = [m for m in self._messages if m.offset in ours]
+            half._accepted = [a for a in self._accepted if a[0].offset in ours]
+            half.dead = [d for d in self.dead if d.message.offset in ours]
+        return left, right
+
+    def only_rejected(self, offsets: Collection[int]) -> "Batch":
+        """A batch of nothing but these dead letters; its token is of the first and the last."""
+        some = Batch(self.stream, min(offsets), self.opened_at)
+        some.next_offset = max(offsets) + 1
+        some.received_at = self.received_at
+        some.dead = [d for d in self.dead if d.message.offset in offsets]
+        some._messages = [d.message for d in some.dead]
+        some.label = ":refused"
+        return some
+
+    def reject(self, offset: int, rejection: Rejection) -> str:
+        """Make a dead letter of an accepted message; the event id that it had."""
+        at = next(n for n, (message, _) in enumerate(self._accepted) if message.offset == offset)
+        message, event = self._accepted.pop(at)
+        self.unknown_actions -= not event.is_known
+        self.dead.append(DeadLetter(message, rejection))
+        self.dead.sort(key=lambda letter: letter.message.offset)
+        return event.event_id
 
     def ledger_row(self) -> LedgerRow:
         """The row that says that the range is readable."""
@@ -132,6 +217,7 @@ class Batch:
             "value": unsent + [d.message.value or b"" for d in dead],
             "reason": [""] * len(events) + [d.rejection.reason.value for d in dead],
             "error": [""] * len(events) + [d.rejection.error for d in dead],
+            "replay_of": [""] * len(events) + [_replay_of(d.message) for d in dead],
             "event_id": [e.event_id for e in events] + [_NIL_UUID] * n_dead,
             "user_id": [e.user_id for e in events] + zero,
             "action_type": [e.action_type for e in events] + blank,
@@ -169,6 +255,7 @@ SCHEMA = pa.schema(
         ("value", pa.binary()),
         ("reason", _LABEL),
         ("error", pa.string()),
+        ("replay_of", pa.string()),
         ("event_id", pa.string()),
         ("user_id", pa.uint64()),
         ("action_type", _LABEL),
@@ -188,6 +275,14 @@ SCHEMA = pa.schema(
         ("is_demo", pa.bool_()),
     ]
 )
+
+
+def _replay_of(message: Message) -> str:
+    """The dead letter that was sent again with this message."""
+    for name, value in message.headers or ():
+        if name == REPLAY_HEADER and value is not None:
+            return str(value.decode("utf-8", "replace"))[:MAX_LETTER_ID]
+    return ""
 
 
 def _repeat(text: str, count: int) -> "pa.Array[Any]":

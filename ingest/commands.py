@@ -1,4 +1,4 @@
-"""The commands of ingestion: `tally migrate`, `ingest`, `replay` and `wait`.
+"""The commands of ingestion, from `tally migrate` to `tally verify-ingest`.
 
 The command line imports this module to print its help, so what is heavy is imported where it runs.
 """
@@ -24,6 +24,18 @@ def migrate(settings: Settings) -> None:
         applied += 1
     if not applied:
         click.echo("raw is up to date")
+
+
+@click.command()
+@with_settings
+def topics(settings: Settings) -> None:
+    """Create the Kafka topics that are missing. (`tally ingest` does it too.)"""
+    from ingest.topics import create_missing
+
+    for name in (created := create_missing(settings)):
+        click.echo(f"created {name} with {settings.topic_partitions} partitions")
+    if not created:
+        click.echo("all topics are there")
 
 
 @click.command()
@@ -79,3 +91,110 @@ def wait(settings: Settings, timeout: float) -> None:
     from ingest.progress import wait_until_stored
 
     wait_until_stored(settings, timeout_s=timeout, say=click.echo)
+
+
+@click.command("verify-ingest")
+@click.option("--json", "as_json", is_flag=True, help="Print the account as JSON.")
+@with_settings
+def verify_ingest(settings: Settings, as_json: bool) -> None:
+    """Account for every offset of the topic; ends with 1 where one is not accounted for."""
+    import msgspec
+    from rich.console import Console
+
+    from ingest.account import take_account
+    from ingest.account_report import tell
+    from ingest.progress import Broker, read_backlog
+    from tally.warehouse import connect
+
+    client = connect(settings)
+    broker = Broker(settings)
+    try:
+        cluster_id, _ = broker.describe()
+        backlog = read_backlog(client, broker)
+        account = take_account(client, settings.actions_topic, cluster_id, backlog)
+    finally:
+        broker.close()
+    if as_json:
+        document = msgspec.to_builtins(account) | {"clean": not account.every_fault}
+        click.echo(msgspec.json.format(msgspec.json.encode(document)).decode())
+    else:
+        tell(account, Console())
+    if account.every_fault:
+        raise SystemExit(1)
+
+
+@click.group()
+def dlq() -> None:
+    """List, show and send again the dead letters."""
+
+
+@dlq.command("list")
+@click.option("--reason", default="", help="Only letters with this reason.")
+@click.option("--limit", type=click.IntRange(min=1), default=20, help="The latest so many.")
+@with_settings
+def list_letters(settings: Settings, reason: str, limit: int) -> None:
+    """Count the dead letters by reason, and list the latest."""
+    from ingest import letters
+    from tally.warehouse import connect
+
+    client, topic = connect(settings), settings.actions_topic
+    counted = letters.count_by_reason(client, topic)
+    if not counted:
+        click.echo(f"no dead letters of {topic}")
+    for name, count, replayed in counted:
+        click.echo(f"{count:>10,} {name}, {replayed:,} of them sent again")
+    for letter in letters.read_letters(client, topic, reason=reason, limit=limit):
+        again = " (sent again)" if letter.replayed_at else ""
+        at = f"{letter.appended_at:%Y-%m-%dT%H:%M:%SZ}"
+        click.echo(f"{letter.letter_id}  {at}  {letter.reason}: {letter.error[:100]}{again}")
+
+
+@dlq.command("show")
+@click.argument("letter_id")
+@with_settings
+def show_letter(settings: Settings, letter_id: str) -> None:
+    """Show one dead letter whole. LETTER_ID is cluster/topic/partition:offset."""
+    from ingest import letters
+    from tally.warehouse import connect
+
+    letter = letters.read_letter(connect(settings), letters.parse_letter_id(letter_id))
+    value = "(none)" if letter.value is None else letter.value.decode("utf-8", "backslashreplace")
+    for name, text in (
+        ("letter", str(letter.letter_id)),
+        ("appended", f"{letter.appended_at:%Y-%m-%dT%H:%M:%S.%fZ}"),
+        ("reason", letter.reason),
+        ("error", letter.error),
+        ("replay of", letter.replay_of),
+        ("sent again", f"{letter.replayed_at:%Y-%m-%dT%H:%M:%SZ}" if letter.replayed_at else ""),
+        ("key", letter.key.decode("utf-8", "backslashreplace")),
+        ("value", value),
+    ):
+        if text:
+            click.echo(f"{name + ':':<12}{text}")
+
+
+@dlq.command("replay")
+@click.argument("letter_ids", nargs=-1)
+@click.option("--reason", help="All letters with this reason that were never sent again.")
+@click.option("--again", is_flag=True, help="Named letters also if they were sent before.")
+@with_settings
+def replay_letters(
+    settings: Settings, letter_ids: tuple[str, ...], reason: str | None, again: bool
+) -> None:
+    """Send dead letters through ingestion again, by LETTER_IDS or by --reason; each once."""
+    from ingest import letters
+    from tally.warehouse import connect
+
+    if bool(letter_ids) == (reason is not None):
+        raise click.UsageError("Name either letters or a --reason.")
+    if reason in letters.NEVER_BETTER:
+        raise click.UsageError(f"A {reason} stays one. Name the letters if you mean it.")
+    client = connect(settings)
+    if reason is not None:
+        chosen = letters.read_letters(client, settings.actions_topic, reason=reason, pending=True)
+    else:
+        named = [letters.read_letter(client, letters.parse_letter_id(i)) for i in letter_ids]
+        chosen = [letter for letter in named if again or letter.replayed_at is None]
+        if len(chosen) < len(named):
+            click.echo(f"{len(named) - len(chosen):,} were sent before; --again sends them anyway")
+    click.echo(f"sent {letters.replay(settings, client, chosen):,} letters again")

@@ -1,8 +1,8 @@
 """Carries one topic from Kafka to the warehouse, exactly, by batches of contiguous offsets.
 
-Per partition: read, validate, close a batch by rows, bytes or age, then insert it, send its dead
-letters, write its ledger row, commit. One batch of a partition is under way at a time; the ledger,
-not the group's committed offset, says where a partition is read on.
+Per partition: read, validate, close a batch by rows, bytes or age; then record the intent, claim
+the event ids, insert, send the dead letters, write the ledger row, commit. One batch of a partition
+is under way at a time; the ledger, not the group's offset, says where a partition is read on.
 """
 
 import asyncio
@@ -14,15 +14,23 @@ from collections.abc import Collection, Iterable
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+from aiokafka.errors import (
+    CommitFailedError,
+    IllegalStateError,
+    KafkaError,
+    OffsetOutOfRangeError,
+)
 from aiokafka.structs import OffsetAndMetadata
 
-from ingest import metrics
+from ingest import intents, metrics, topics
 from ingest.batch import Batch
 from ingest.dead_letters import DeadLetterTopic
+from ingest.health import HEALTH
+from ingest.intents import Intent
 from ingest.ledger import LedgerRow, plan_start
 from ingest.retry import until_done
 from ingest.streams import Stream
+from ingest.surge import SurgeGuard
 from ingest.writer import CONCURRENT_INSERTS, WarehouseWriter
 from tally.settings import Settings
 
@@ -47,8 +55,11 @@ CLUSTER_CHECK_EVERY_S = 5.0
 class _Partition:
     """One assigned partition from the offset where it is read on."""
 
-    def __init__(self, topic_partition: TopicPartition, stream: Stream, offset: int) -> None:
+    def __init__(
+        self, topic_partition: TopicPartition, stream: Stream, offset: int, intent: Intent | None
+    ) -> None:
         self.topic_partition = topic_partition
+        self.intent = intent  # the range that a former owner meant to write next
         self.stream = stream
         self.expected = offset  # the next offset to take from Kafka
         self.stored = offset  # everything before it is readable
@@ -82,11 +93,13 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
         self._unplaced: set[TopicPartition] = set()
         self._partitions: dict[TopicPartition, _Partition] = {}
         self._totals: Counter[str] = Counter()
+        self._surges = SurgeGuard(settings.ingest_max_dead_ratio)
 
     def _new_consumer(self) -> AIOKafkaConsumer:
         return AIOKafkaConsumer(
             bootstrap_servers=self._settings.endpoint("kafka_bootstrap"),
             group_id=self._settings.ingest_group,
+            group_instance_id=self._settings.ingest_instance,
             enable_auto_commit=False,
             auto_offset_reset="none",
             isolation_level="read_committed",
@@ -103,6 +116,11 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _join(self) -> None:
         """Connect and join the group."""
+        await until_done(
+            "create",
+            "missing topics",
+            lambda: asyncio.to_thread(topics.create_missing, self._settings),
+        )
         await until_done(
             "reach", f"Kafka at {self._settings.kafka_bootstrap}", self._consumer.start
         )
@@ -131,6 +149,7 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
         await until_done("reach", f"Kafka at {bootstrap}", self._dead_letters.start)
         chores = [
             asyncio.create_task(self._report()),
+            asyncio.create_task(self._tick()),
             asyncio.create_task(self._watch_cluster()),
         ]
         stopping = asyncio.create_task(stop.wait())
@@ -179,6 +198,7 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
         log_starts, log_ends = await until_done(
             "read", f"the offsets of {self._topic}", lambda: self._log_bounds(wanted)
         )
+        intents = await self._read_intents(wanted)
         count = len(self._consumer.partitions_for_topic(self._topic) or wanted)
         placed: list[_Partition] = []
         findings: list[LedgerRow] = []
@@ -191,7 +211,10 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
                 partitions=count,
             )
             findings.extend(start.findings)
-            placed.append(_Partition(tp, start.stream, start.offset))
+            intent = intents.get(tp)
+            if intent is not None and not intent.continues(start.stream, start.offset):
+                intent = None
+            placed.append(_Partition(tp, start.stream, start.offset, intent))
         if findings:
             self._report_findings(findings)
             await self._writer.record(findings)
@@ -210,6 +233,19 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
         wanted = list(partitions)
         starts = await self._consumer.beginning_offsets(wanted)
         return starts, await self._consumer.end_offsets(wanted)
+
+    async def _read_intents(
+        self, partitions: Iterable[TopicPartition]
+    ) -> dict[TopicPartition, Intent]:
+        committed = await until_done(
+            "read",
+            f"the commits of group {self._settings.ingest_group}",
+            lambda: self._admin.list_consumer_group_offsets(
+                self._settings.ingest_group, partitions=list(partitions)
+            ),
+        )
+        found = {tp: intents.decode(each.metadata or "") for tp, each in committed.items()}
+        return {tp: intent for tp, intent in found.items() if intent is not None}
 
     async def _read_cluster_id(self) -> str:
         described = await until_done(
@@ -260,7 +296,9 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
         try:
             # Without partitions there is nothing to fetch, but this is how the group's errors come.
             fetched = await self._consumer.getmany(
-                *wanted, timeout_ms=POLL_MS, max_records=MAX_POLL_RECORDS
+                *wanted,
+                timeout_ms=POLL_MS,
+                max_records=min(MAX_POLL_RECORDS, self._settings.ingest_max_rows),
             )
         except OffsetOutOfRangeError as error:
             out_of_range = set(error.args[0])
@@ -319,8 +357,11 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
     def _take(self, partition: _Partition, records: list) -> None:  # type: ignore[type-arg]
         batch = partition.open
         if batch is None:
-            batch = Batch(partition.stream, partition.expected, time.monotonic())
+            batch = Batch(partition.stream, partition.expected, time.monotonic(), partition.intent)
         for record in records:
+            if batch.is_beyond(record.offset):
+                self._end_as_intended(partition, batch)
+                break
             if record.offset >= batch.next_offset:
                 batch.add(record)
         if len(batch):
@@ -328,6 +369,14 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
             partition.expected = batch.next_offset
         metrics.MESSAGES.inc(len(records))
         self._totals["messages"] += len(records)
+
+    def _end_as_intended(self, partition: _Partition, batch: Batch) -> None:
+        """The rest of what was fetched belongs to the next batch: it is fetched again."""
+        partition.intent = None
+        if len(batch):
+            batch.end_as_intended()
+        # Else nothing of the range is there any more, and there is nothing to repeat.
+        self._consumer.seek(partition.topic_partition, batch.next_offset)
 
     def _has_room(self, partition: _Partition) -> bool:
         batch = partition.open
@@ -337,44 +386,70 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
         return held < HELD_BATCHES * self._settings.ingest_max_bytes
 
     def _is_full(self, batch: Batch) -> bool:
+        if batch.intent is not None:
+            return batch.is_complete
         return (
             len(batch) >= self._settings.ingest_max_rows
             or batch.message_bytes >= self._settings.ingest_max_bytes
         )
+
+    def _may_be_stored(self, batch: Batch) -> bool:
+        return HEALTH.paused is None and (batch.intent is None or batch.is_complete)
 
     def _close_due(self) -> None:
         """Start to store the oldest batches that are full or old enough, as inserts get free.
 
         A batch that has to wait stays open: the busier the warehouse, the larger the inserts.
         """
+        if HEALTH.paused is not None:
+            return
         now = time.monotonic()
         waiting = sum(partition.open is not None for partition in self._partitions.values())
-        inserting = self._writer.insert_seconds * waiting / AGE_SHARE
+        seconds = self._writer.claim_seconds + self._writer.insert_seconds
+        inserting = seconds * waiting / AGE_SHARE
         linger = max(self._settings.ingest_linger_ms / 1000, min(inserting, LONGEST_LINGER_S))
         due = [
             (batch.opened_at, partition, batch)
             for partition in self._partitions.values()
             if (batch := partition.open) is not None
             and not partition.is_storing
-            and (self._is_full(batch) or now - batch.opened_at >= linger)
+            and (
+                self._is_full(batch)
+                or (self._may_be_stored(batch) and now - batch.opened_at >= linger)
+            )
         ]
         free = CONCURRENT_INSERTS - sum(p.is_inserting for p in self._partitions.values())
         for _, partition, batch in sorted(due, key=lambda d: d[0])[: max(0, free)]:
+            if self._is_surge(batch):
+                return
             self._start_storing(partition, batch)
+
+    def _is_surge(self, batch: Batch) -> bool:
+        """Whether to store the batch would flood the dead letters; then nothing is stored."""
+        HEALTH.paused = self._surges.judge(batch, time.monotonic())
+        if HEALTH.paused is None:
+            return False
+        metrics.PAUSED.set(1)
+        logger.error("PAUSED at %s: %s", batch.token, HEALTH.paused)
+        return True
 
     # Storing
 
     def _start_storing(self, partition: _Partition, batch: Batch) -> None:
         partition.open = None
+        partition.intent = None
         partition.under_way = batch
         partition.is_inserting = True
         partition.storing = asyncio.create_task(self._store(partition, batch))
         partition.storing.add_done_callback(_say_if_failed)
 
     async def _store(self, partition: _Partition, batch: Batch) -> None:
-        """Insert, dead letters, ledger, commit: each step only after the one before it is sure."""
+        """Intent, claims, insert, dead letters, ledger, commit: each when the former is sure."""
         batch.end_offset = self._highwater(partition.topic_partition)
         try:
+            if not await self._intend(partition, batch):
+                return
+            await self._writer.claim(batch)
             await self._writer.insert(batch)
         finally:
             partition.is_inserting = False
@@ -386,12 +461,37 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
         self._count(batch)
         await self._commit(partition.topic_partition, batch.next_offset)
 
+    async def _intend(self, partition: _Partition, batch: Batch) -> bool:
+        """Commit the range that is about to be written; False where it is no longer ours."""
+        tp, intent = partition.topic_partition, batch.own_intent()
+
+        async def attempt() -> bool:
+            if tp not in self._consumer.assignment():
+                return False
+            try:
+                await self._consumer.commit(
+                    {tp: OffsetAndMetadata(intent.first_offset, intent.encode())}
+                )
+            except (CommitFailedError, IllegalStateError):
+                return False
+            return True
+
+        if await until_done("record", f"the intent of {batch.token}", attempt):
+            return True
+        logger.info("%s is left to who owns the partition now", batch.token)
+        if self._partitions.get(tp) is partition:
+            del self._partitions[tp]
+            if tp in self._consumer.assignment():
+                self._consumer.pause(tp)
+                self._unplaced.add(tp)
+        return False
+
     async def _commit(self, tp: TopicPartition, offset: int) -> None:
         """Tell the group, for those who watch its lag; a failure changes nothing here."""
         if tp not in self._consumer.assignment():
             return
         try:
-            await self._consumer.commit({tp: OffsetAndMetadata(offset, "")})
+            await self._consumer.commit({tp: OffsetAndMetadata(offset, intents.NONE)})
         except (KafkaError, AssertionError) as error:
             logger.info("partition %d not committed at %d: %s", tp.partition, offset, error)
 
@@ -406,7 +506,7 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _finish(self, partition: _Partition, *, flush: bool) -> None:
         if partition.storing is not None:
             await asyncio.wait({partition.storing})
-        if flush and partition.open is not None:
+        if flush and partition.open is not None and self._may_be_stored(partition.open):
             self._start_storing(partition, partition.open)
             assert partition.storing is not None
             await asyncio.wait({partition.storing})
@@ -439,6 +539,7 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
             metrics.DEAD_LETTERS.labels(reason=letter.rejection.reason.value).inc()
         for gap in batch.gaps:
             self._count_gap(gap)
+        self._surges.note(batch, time.monotonic())
         self._totals["batches"] += 1
         self._totals["stored"] += batch.accepted
         self._totals["dead"] += len(batch.dead)
@@ -469,9 +570,18 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
                     row.first_offset - 1,
                 )
 
+    async def _tick(self) -> None:
+        while True:
+            HEALTH.tick()
+            if not self._unplaced and self._consumer.assignment() == self._partitions.keys():
+                HEALTH.partitions = len(self._partitions)
+            await asyncio.sleep(1)
+
     async def _report(self) -> None:
         while True:
             await asyncio.sleep(REPORT_EVERY_S)
+            if HEALTH.paused is not None:
+                logger.error("PAUSED: %s", HEALTH.paused)
             self._say_totals()
 
     def _say_totals(self) -> None:

@@ -119,6 +119,16 @@ def read_positions(client: Client, topic: str) -> list[Position]:
     ]
 
 
+def read_rows(client: Client, topic: str) -> list[LedgerRow]:
+    """Every row of the topic, of all its streams."""
+    rows = client.query(
+        "select stream, first_offset, last_offset, kind, accepted, dead, end_offset "
+        "from raw.ingest_ledger final where topic = {topic:String}",
+        parameters={"topic": topic},
+    ).result_rows
+    return [LedgerRow(parse_stream(stream), *others) for stream, *others in rows]
+
+
 def append(client: Client, rows: Sequence[LedgerRow]) -> None:
     """Write rows; writing a row again changes nothing."""
     now = datetime.now(UTC)

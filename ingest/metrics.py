@@ -1,6 +1,6 @@
-"""What ingestion tells Prometheus; served on a loopback port where one is set."""
+"""What ingestion tells Prometheus; `ingest/health.py` serves it."""
 
-from prometheus_client import Counter, Gauge, Histogram, start_http_server
+from prometheus_client import Counter, Gauge, Histogram
 
 MESSAGES = Counter("tally_ingest_messages_total", "Messages read from Kafka.")
 ROWS = Counter("tally_ingest_rows_total", "Accepted events stored.")
@@ -24,8 +24,4 @@ STORED_OFFSET = Gauge(
     "tally_ingest_stored_offset", "The last offset that is readable.", ["partition"]
 )
 LAG = Gauge("tally_ingest_lag_messages", "Messages in Kafka that are not stored.", ["partition"])
-
-
-def serve_metrics(port: int) -> None:
-    """Serve /metrics on loopback."""
-    start_http_server(port, addr="127.0.0.1")
+PAUSED = Gauge("tally_ingest_paused", "1 while a surge of bad messages holds ingestion.")

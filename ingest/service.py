@@ -7,9 +7,9 @@ import signal
 
 import uvloop
 
+from ingest import health
 from ingest.batch import warm_up
 from ingest.consumer import Ingestion
-from ingest.metrics import serve_metrics
 from tally.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ def run(settings: Settings) -> None:
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     if settings.ingest_metrics_port is not None:
-        serve_metrics(settings.ingest_metrics_port)
+        health.serve(settings.ingest_metrics_port)
     uvloop.run(_run(settings))
 
 

@@ -69,10 +69,23 @@ class Settings(BaseSettings):
         "than this. The local stack sets it: its broker forgets what is over about 5 MiB.",
     )
 
+    ingest_instance: str | None = Field(
+        None,
+        description="A name of this consumer that outlives its process: what starts again under it "
+        "takes up its partitions at once, without a rebalance (static membership).",
+    )
     ingest_max_rows: int = Field(50_000, ge=1, description="Rows that close a batch.")
     ingest_max_bytes: int = Field(32 * 2**20, ge=1, description="Message bytes that close a batch.")
     ingest_linger_ms: int = Field(200, ge=0, description="The age that closes a batch.")
-    ingest_metrics_port: int | None = Field(None, description="Loopback port of /metrics.")
+    ingest_max_dead_ratio: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Ingestion pauses where more of the last minute's messages are bad; 1: never.",
+    )
+    ingest_metrics_port: int | None = Field(
+        None, description="Loopback port of /metrics, /healthz and /readyz."
+    )
 
     active_day_definition: ActiveDayDefinition = "all_actions"
     api_host: str = "127.0.0.1"

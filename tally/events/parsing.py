@@ -61,6 +61,7 @@ class Reason(StrEnum):
     TOMBSTONE = "tombstone"
     CONFLICT = "conflict"
     ERASED_USER = "erased_user"
+    REFUSED = "refused"
 
 
 class Rejection(Struct, frozen=True):

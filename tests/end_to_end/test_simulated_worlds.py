@@ -19,8 +19,6 @@ Truth = dict[str, Any]
 
 USERS = 25
 DAYS = 35
-# Conflicting payloads wait for their quarantine in ingestion.
-EQUAL_PROFILES = [name for name in PROFILES if name != "conflicts"]
 DEFINITIONS = ("all_actions", "daily_login")
 
 # Each world has players of its own, as all of them share one stack.
@@ -85,7 +83,7 @@ def test_the_journey_of_one_day_gives_its_stats(stack: Stack) -> None:
     assert (answer["lifetime_active_days"], answer["current_streak_days"]) == (1, 1)
 
 
-@pytest.mark.parametrize(("seed", "profile"), enumerate(EQUAL_PROFILES, start=21))
+@pytest.mark.parametrize(("seed", "profile"), enumerate(PROFILES, start=21))
 def test_the_pipeline_gives_the_truth_of_every_player(
     stack: Stack, seed: int, profile: str
 ) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from ingest import migrations
+from ingest import migrations, topics
 from ingest.progress import wait_until_stored
 from tally.settings import Settings
 from tally.warehouse import connect
@@ -29,6 +29,17 @@ def until(condition: Callable[[], bool], what: str, limit_s: float = LIMIT_S) ->
     while not condition():
         assert time.monotonic() < limit, f"not within {limit_s} s: {what}"
         time.sleep(0.02)
+
+
+def own_topics() -> dict[str, object]:
+    """Settings with topics and a group that no other test has, for a broker that tests share."""
+    name = uuid.uuid4().hex[:8]
+    return {
+        "actions_topic": f"user-actions-{name}",
+        "dead_letter_topic": f"user-actions-{name}.dlq",
+        "updates_topic": f"stats-updates-{name}",
+        "ingest_group": f"tally-ingest-{name}",
+    }
 
 
 def slot_round(user_id: int = 1, **changes: object) -> dict[str, object]:
@@ -66,6 +77,7 @@ class Pipeline:
                 "clickhouse_url": self.warehouse_url,
                 "kafka_bootstrap": self.broker_url,
                 "ingest_linger_ms": 50,
+                "topic_partitions": PARTITIONS,
             }
             | self.changes
         )
@@ -85,15 +97,27 @@ class Pipeline:
     def migrate(self) -> None:
         list(migrations.migrate(connect(self.settings)))
 
-    def start(self) -> None:
-        """Start `tally ingest` and wait until it has its partitions."""
+    def create_topics(self) -> None:
+        topics.create_missing(self.settings)
+
+    def another(self, name: str) -> "Pipeline":
+        """A second ingestion of the same group, with a log of its own."""
+        folder = self.folder / name
+        folder.mkdir()
+        return Pipeline(folder, self.warehouse_url, self.broker_url, dict(self.changes))
+
+    def end(self) -> None:
+        """Leave no process behind, whatever the test did with it."""
+        if self.process is not None and self.process.poll() is None:
+            self.kill()
+
+    def start(self, command: Sequence[str] = (*TALLY, "ingest")) -> None:
+        """Start `tally ingest`, or another command, and wait until it has its partitions."""
         path = self.folder / "ingest.log"
         path.touch()
         before = self.log.count("assigned")
         with path.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*TALLY, "ingest"], env=self.environment, stdout=log, stderr=log
-            )
+            self.process = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log)
         until(lambda: self.log.count("assigned") > before, "an assignment")
 
     def stop(self) -> int:
@@ -107,6 +131,16 @@ class Pipeline:
         assert self.process is not None
         self.process.kill()
         self.process.wait()
+
+    def suspend(self) -> None:
+        """SIGSTOP: to the group it is as good as dead, until it is resumed."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
 
     def wait(self, timeout_s: float = LIMIT_S) -> None:
         """Wait until everything in Kafka is stored."""
@@ -141,7 +175,7 @@ class Pipeline:
         consumer = Consumer({"bootstrap.servers": self.broker_url, "group.id": "test"})
         cluster = consumer.list_topics(timeout=10).cluster_id
         consumer.close()
-        return f"startsWith(stream, '{cluster}/')"
+        return f"startsWith(stream, '{cluster}/{self.settings.actions_topic}/')"
 
     def count(self) -> int:
         """Accepted events of this broker, each once."""
@@ -158,16 +192,29 @@ class Pipeline:
             found.setdefault(str(stream), []).append((int(str(first)), int(str(last)), str(kind)))
         return found
 
+    def own_ledger(self) -> dict[str, list[tuple[int, int, str]]]:
+        """The ledger's ranges by stream, of this broker and topic."""
+        here = self.here.split("'")[1]
+        return {s: ranges for s, ranges in self.ledger().items() if s.startswith(here)}
+
     def assert_contiguous(self) -> None:
         """Every stream of this broker is covered from 0 on, without holes or overlaps."""
-        here = self.here.split("'")[1]
-        streams = {s: r for s, r in self.ledger().items() if s.startswith(here)}
+        streams = self.own_ledger()
         assert streams
         for stream, ranges in streams.items():
             expected = 0
             for first, last, _ in ranges:
                 assert first == expected, (stream, ranges)
                 expected = last + 1
+
+    def verify(self) -> dict[str, int]:
+        """The sums of `tally verify-ingest`, which must find no fault."""
+        done = self.command("verify-ingest", "--json")
+        assert done.returncode == 0, done.stdout + done.stderr
+        document = json.loads(done.stdout)
+        assert document["clean"]
+        names = ("events", "duplicates", "dead_letters", "gaps", "lost")
+        return {name: sum(each[name] for each in document["streams"]) for name in names}
 
     def dead_letter_topic(self, count: int) -> list[tuple[dict[str, str], bytes | None]]:
         """The first `count` messages of the dead-letter topic: headers and value."""

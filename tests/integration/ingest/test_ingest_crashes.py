@@ -25,7 +25,15 @@ def own_warehouse(tmp_path: Path) -> Iterator[RunningServer]:
         yield server
 
 
-def test_ingestion_killed_amid_a_replay(pipeline: Pipeline, jsonl: Path) -> None:
+@pytest.fixture(params=["embedded", "kafka"])
+def any_pipeline(request: pytest.FixtureRequest) -> Pipeline:
+    """Once on the embedded broker, once on Apache Kafka."""
+    made: Pipeline = request.getfixturevalue(f"{request.param}_pipeline")
+    return made
+
+
+def test_ingestion_killed_amid_a_replay(any_pipeline: Pipeline, jsonl: Path) -> None:
+    pipeline = any_pipeline
     pipeline.changes["ingest_max_rows"] = 1_000
     pipeline.start()
     assert pipeline.command("replay", str(jsonl), "--format", "jsonl").returncode == 0
@@ -61,8 +69,9 @@ def test_warehouse_killed_amid_a_replay(
         pipeline.kill()
 
 
-def test_the_ledger_decides_where_to_read_on_not_the_group(pipeline: Pipeline) -> None:
+def test_the_ledger_decides_where_to_read_on_not_the_group(any_pipeline: Pipeline) -> None:
     """Stored without a ledger row: killed between the two. Read again, counted once."""
+    pipeline = any_pipeline
     values = [encode(slot_round()) for _ in range(100)]
     pipeline.start()
     pipeline.produce(values, partition=0)
@@ -119,20 +128,16 @@ def test_messages_that_the_broker_forgot_are_recorded_as_lost(pipeline: Pipeline
     pipeline.start()
     pipeline.wait()
     pipeline.assert_contiguous()
-    (ranges,) = [r for s, r in pipeline.ledger().items() if s in pipeline_streams(pipeline)]
+    (ranges,) = pipeline.own_ledger().values()
     lost = sum(last - first + 1 for first, last, kind in ranges if kind == "lost")
     assert lost > 0
     assert pipeline.count() == 701 - lost
     assert f"LOST {lost} messages" in pipeline.log
 
 
-def pipeline_streams(pipeline: Pipeline) -> set[str]:
-    rows = pipeline.query("select distinct stream from raw.ingest_ledger where {here}")
-    return {str(row[0]) for row in rows}
-
-
-def test_ingestion_survives_a_poisoned_start(pipeline: Pipeline) -> None:
+def test_ingestion_survives_a_poisoned_start(any_pipeline: Pipeline) -> None:
     """Only bad messages, on every partition, before anything good: the partitions go on."""
+    pipeline = any_pipeline
     for partition in range(3):
         pipeline.produce([b"\x00", None, b"{}"], partition=partition)
     pipeline.start()
@@ -140,3 +145,50 @@ def test_ingestion_survives_a_poisoned_start(pipeline: Pipeline) -> None:
     pipeline.wait()
     assert pipeline.count() == 1
     pipeline.assert_contiguous()
+
+
+def test_a_message_that_the_warehouse_refuses_is_found_and_the_others_are_stored(
+    tmp_path: Path, own_warehouse: RunningServer, broker: RunningServer
+) -> None:
+    """The token of the whole batch has failed; its halves are stored down to the message."""
+    pipeline = Pipeline(tmp_path, own_warehouse.url, broker.url)
+    pipeline.migrate()
+    pipeline.query("alter table raw.events add constraint c check user_id not in (13, 17)")
+    users = [*range(1, 101)]
+    pipeline.produce([encode(slot_round(user_id=user)) for user in users], partition=0)
+    pipeline.start()
+    try:
+        pipeline.wait()
+        assert pipeline.count() == 98
+        rows = pipeline.query(
+            "select offset, reason, value != '' from raw.dead_letters final order by offset"
+        )
+        assert rows == [(12, "refused", 1), (16, "refused", 1)]
+        account = pipeline.verify()
+        assert (account["events"], account["dead_letters"]) == (98, 2)
+        assert pipeline.stop() == 0
+    finally:
+        pipeline.end()
+
+
+def test_a_view_that_fails_is_waited_for(
+    tmp_path: Path, own_warehouse: RunningServer, broker: RunningServer
+) -> None:
+    """Some tables have the batch and others not, until the view works again: then each has it."""
+    pipeline = Pipeline(tmp_path, own_warehouse.url, broker.url)
+    pipeline.migrate()
+    view = "alter table raw.landing_to_arrivals modify query select stream, offset, user_id, "
+    rest = "toDate(occurred_at, 'UTC') as occurred_date, round_id from raw.landing "
+    pipeline.query(view + rest + "where reason = '' and throwIf(user_id = 50) = 0")
+    pipeline.produce([encode(slot_round(user_id=n + 1)) for n in range(100)], partition=0)
+    pipeline.start()
+    try:
+        until(lambda: "waiting to store batch" in pipeline.log, "word of what it waits for")
+        pipeline.query(view + rest + "where reason = ''")
+        pipeline.wait()
+        assert pipeline.verify()["events"] == 100
+        ((arrivals,),) = pipeline.query("select count() from raw.arrivals")
+        assert arrivals == 100
+        assert pipeline.stop() == 0
+    finally:
+        pipeline.end()

@@ -3,6 +3,7 @@
 import base64
 import json
 import socket
+import urllib.error
 import urllib.request
 import uuid
 
@@ -112,12 +113,7 @@ def test_one_batch_may_touch_more_than_a_hundred_months(pipeline: Pipeline) -> N
     pipeline.start()
     pipeline.wait()
     assert pipeline.count() == 130
-    assert [len(ranges) for ranges in own_ledger(pipeline).values()] == [1]
-
-
-def own_ledger(pipeline: Pipeline) -> dict[str, list[tuple[int, int, str]]]:
-    cluster = pipeline.here.split("'")[1]
-    return {s: ranges for s, ranges in pipeline.ledger().items() if s.startswith(cluster)}
+    assert [len(ranges) for ranges in pipeline.own_ledger().values()] == [1]
 
 
 def test_a_huge_message_is_a_dead_letter_whole(pipeline: Pipeline) -> None:
@@ -217,8 +213,7 @@ def test_wait_says_what_is_missing_when_ingestion_does_not_run(pipeline: Pipelin
 def test_partitions_are_shared_by_the_group(pipeline: Pipeline) -> None:
     """A second consumer joins while messages flow; nothing is lost and the ledger stays whole."""
     pipeline.start()
-    other = Pipeline(pipeline.folder / "other", pipeline.warehouse_url, pipeline.broker_url)
-    other.folder.mkdir()
+    other = pipeline.another("other")
     for number in range(PARTITIONS):
         pipeline.produce([encode(slot_round()) for _ in range(200)], partition=number)
     other.start()
@@ -232,3 +227,54 @@ def test_partitions_are_shared_by_the_group(pipeline: Pipeline) -> None:
     finally:
         assert other.stop() == 0
     assert pipeline.count() == 400 * PARTITIONS + 10
+
+
+def ready(port: int) -> tuple[int, dict[str, object]]:
+    """The answer of /readyz."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+def test_readiness_says_what_is_waited_for(pipeline: Pipeline) -> None:
+    port = free_port()
+    pipeline.changes["ingest_metrics_port"] = port
+    pipeline.start()
+    until(lambda: ready(port)[0] == 200, "readiness")
+    assert ready(port)[1]["partitions"] == PARTITIONS
+    pipeline.query("rename table raw.landing to raw.landing_away")
+    try:
+        pipeline.produce([encode(slot_round())], partition=0)
+        until(lambda: ready(port)[0] == 503, "word of what it waits for")
+        (waiting,) = ready(port)[1]["waiting"]  # type: ignore[misc]
+        assert "store batch" in str(waiting)
+        assert "a table that is missing" in str(waiting)
+    finally:
+        pipeline.query("rename table raw.landing_away to raw.landing")
+    pipeline.wait()
+    until(lambda: ready(port)[0] == 200, "readiness")
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5) as answer:
+        assert answer.status == 200
+
+
+def test_a_surge_of_bad_messages_pauses_before_it_is_stored(pipeline: Pipeline) -> None:
+    port = free_port()
+    pipeline.changes["ingest_metrics_port"] = port
+    pipeline.produce([encode(slot_round()) for _ in range(10)] + [b"{"] * 2_000, partition=0)
+    pipeline.start()
+    until(lambda: ready(port)[1]["paused"] is not None, "the pause")
+    assert ready(port)[0] == 503
+    assert "not_json" in str(ready(port)[1]["paused"])
+    assert metric(port, "tally_ingest_paused") == 1
+    before = pipeline.query("select count() from raw.dead_letters where {here}")
+    assert before[0][0] < 1_000  # type: ignore[operator]
+    assert pipeline.stop() == 0
+    assert pipeline.query("select count() from raw.dead_letters where {here}") == before
+    # It is meant: let them through.
+    pipeline.changes["ingest_max_dead_ratio"] = 1
+    pipeline.start()
+    pipeline.wait()
+    assert pipeline.count() == 10
+    assert pipeline.query("select count() from raw.dead_letters final where {here}") == [(2_000,)]
