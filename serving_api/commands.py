@@ -35,8 +35,8 @@ def server_config(app: FastAPI) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=10,
-        # Longer than clients and proxies keep an idle connection (60 s as a rule), so that they close
-        # it first: with uvicorn's 5 s, a request sent in that moment was dropped without an answer.
+        # Longer than clients and proxies keep an idle connection (60 s as a rule), so that they
+        # close it first: with uvicorn's 5 s, a request sent in that moment met no answer.
         timeout_keep_alive=75,
     )
 
