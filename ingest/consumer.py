@@ -44,6 +44,9 @@ MAX_POLL_RECORDS = 5_000
 AGE_SHARE = 0.5
 # What arrives has to be visible within 2 s, with the insert and the busiest partition before it.
 LONGEST_LINGER_S = 1.0
+# From here on an insert's cost is that of its rows, and waiting for more only leaves cores idle: a
+# producer that waits for the lag to shrink stood still for most of each second.
+WORTHY_ROWS = 2_000
 # Batches hold at most this many times the bytes of one full batch, over all partitions.
 HELD_BATCHES = 4
 DRAIN_LIMIT_S = 20.0
@@ -413,7 +416,8 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
         waiting = sum(partition.open is not None for partition in self._partitions.values())
         seconds = self._writer.claim_seconds + self._writer.insert_seconds
         inserting = seconds * waiting / AGE_SHARE
-        linger = max(self._settings.ingest_linger_ms / 1000, min(inserting, LONGEST_LINGER_S))
+        shortest = self._settings.ingest_linger_ms / 1000
+        linger = max(shortest, min(inserting, LONGEST_LINGER_S))
         due = [
             (batch.opened_at, partition, batch)
             for partition in self._partitions.values()
@@ -421,7 +425,10 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
             and not partition.is_storing
             and (
                 self._is_full(batch)
-                or (self._may_be_stored(batch) and now - batch.opened_at >= linger)
+                or (
+                    self._may_be_stored(batch)
+                    and now - batch.opened_at >= (shortest if len(batch) >= WORTHY_ROWS else linger)
+                )
             )
         ]
         free = CONCURRENT_INSERTS - sum(p.is_inserting for p in self._partitions.values())
