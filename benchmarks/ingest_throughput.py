@@ -100,7 +100,7 @@ def measure_pipeline(settings: Settings, messages: list[bytes], folder: Path) ->
 def main() -> None:
     """Measure both and print the ratio."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, default=300_000)
+    parser.add_argument("--events", type=int, default=600_000)
     messages = rounds(parser.parse_args().events)
     with tempfile.TemporaryDirectory(prefix="tally-benchmark-") as name:
         folder = Path(name)
