@@ -1,1 +1,1 @@
-"""TODO"""
+"""Kafka to ClickHouse: migrations, consumer, claims, dead letters, ledger and replay."""

@@ -1,1 +1,1 @@
-"""TODO"""
+"""The embedded stack for development and demos: warehouse, broker, Postgres, supervisor."""
