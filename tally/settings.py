@@ -51,6 +51,11 @@ class Settings(BaseSettings):
     clickhouse_url: str | None = Field(None, description="http(s)://host:port of the warehouse.")
     clickhouse_user: str = "default"
     clickhouse_password: SecretStr = SecretStr("")
+    clickhouse_analyst_password: SecretStr = Field(
+        SecretStr(""),
+        description="Of the embedded warehouse's user `analyst`, who only reads. Where the "
+        "warehouse has a password and this is empty, there is no such user.",
+    )
     kafka_bootstrap: str | None = Field(None, description="host:port[,host:port...]")
     postgres_url: str | None = Field(
         None, description="postgresql://... of the backend's system of record, if there is one."

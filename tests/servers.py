@@ -58,13 +58,23 @@ class RunningServer:
         self.stop()
 
 
-def start_clickhouse(path: Path, *, password: str | None = None, port: int = 0) -> RunningServer:
+def start_clickhouse(
+    path: Path,
+    *,
+    password: str | None = None,
+    analyst_password: str | None = None,
+    port: int = 0,
+) -> RunningServer:
     """Start the embedded warehouse on the folder `path` and wait until it answers.
 
     It reads no `TALLY_*` variable of the tests' own environment. Its output is in `<path>.log`.
     """
     path.mkdir(parents=True, exist_ok=True)
-    environment = {} if password is None else {"TALLY_CLICKHOUSE_PASSWORD": password}
+    passwords = {
+        "TALLY_CLICKHOUSE_PASSWORD": password,
+        "TALLY_CLICKHOUSE_ANALYST_PASSWORD": analyst_password,
+    }
+    environment = {name: value for name, value in passwords.items() if value is not None}
     arguments = ["tally.local.clickhouse", "--path", str(path), "--port", str(port)]
     return _start(arguments, path, environment)
 

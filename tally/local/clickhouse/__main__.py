@@ -49,12 +49,14 @@ class _HttpServer(uvicorn.Server):
 @click.option("--password-file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 def main(path: Path, port: int, port_file: Path | None, password_file: Path | None) -> None:
     """Serve the warehouse kept in PATH on 127.0.0.1 until SIGTERM or SIGINT."""
+    settings = load_settings()
     if password_file is not None:
         password = password_file.read_text().strip()
     else:
-        password = load_settings().clickhouse_password.get_secret_value()
+        password = settings.clickhouse_password.get_secret_value()
+    analyst_password = settings.clickhouse_analyst_password.get_secret_value()
     try:
-        uvloop.run(serve(path, port, port_file, password))
+        uvloop.run(serve(path, port, port_file, password, analyst_password))
         if port_file is not None:
             port_file.unlink(missing_ok=True)
     except TallyError as error:
@@ -62,7 +64,9 @@ def main(path: Path, port: int, port_file: Path | None, password_file: Path | No
         sys.exit(error.exit_code)
 
 
-async def serve(path: Path, port: int, port_file: Path | None, password: str) -> None:
+async def serve(
+    path: Path, port: int, port_file: Path | None, password: str, analyst_password: str
+) -> None:
     """Open the engine, tell the URL and answer requests until told to stop."""
     # The engine takes its time zone from the process when it is loaded, hence the late imports.
     os.environ["TZ"] = "UTC"
@@ -80,7 +84,7 @@ async def serve(path: Path, port: int, port_file: Path | None, password: str) ->
         ) from None
     listener = _listen(port)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    application = Server(engine, password)
+    application = Server(engine, password, analyst_password)
     config = uvicorn.Config(
         application,
         loop="none",

@@ -5,7 +5,7 @@ import functools
 import json
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -31,6 +31,10 @@ _INPUT_PIECE_BYTES = 4 * 2**20
 _OUTPUT_PIECE_BYTES = 1 * 2**20
 # Below this, compressing on loopback costs more than it saves.
 _COMPRESS_FROM_BYTES = 4 * 1024
+# The account that only reads. The engine has no users, so this is all that it is: sessions in
+# which nothing can be changed, and in which `readonly` cannot be taken back.
+ANALYST = "analyst"
+_ACCOUNT_SETTINGS = {ANALYST: {"readonly": "2"}}
 # Statements that run at once; the others wait for a thread. A server has no limit by default.
 _THREADS = 64
 
@@ -38,12 +42,15 @@ _THREADS = 64
 class Server:
     """The application. Statements run on threads of their own; a running one blocks no other."""
 
-    def __init__(self, engine: Engine, password: str = "") -> None:
-        """With a password, user `default` has to give it; without, nobody is asked."""
+    def __init__(self, engine: Engine, password: str = "", analyst_password: str = "") -> None:
+        """With a password, user `default` has to give it; without, nobody is asked.
+
+        User `analyst` is there where its password is set or where none is needed.
+        """
         self._engine = engine
         self._sessions = Sessions(engine)
         self._running = Running(engine)
-        self._password = password
+        self._passwords = {"default": password, ANALYST: analyst_password}
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="statement")
         self._host = socket.gethostname()
 
@@ -78,8 +85,17 @@ class Server:
             return PlainTextResponse("Ok.\n")
         if path not in ("/", "/query"):
             return PlainTextResponse(f"There is no handle {path}\n", status_code=404)
-        self._authenticate(request)
+        user = self._authenticate(request)
         call, statement, text, data = await _read(request)
+        if statement.writes_a_file(text):
+            raise ClickHouseError.of(
+                358, "INTO_OUTFILE_NOT_ALLOWED", "INTO OUTFILE is not allowed over HTTP"
+            )
+        if user == ANALYST and not statement.reads and statement.kind not in ("SET", "USE"):
+            # The engine lets a read-only session stop the queries of others and write backups.
+            raise ClickHouseError.of(
+                164, "READONLY", f"{user}: Cannot execute query in readonly mode."
+            )
         if request.method == "GET" and not statement.reads:
             raise ClickHouseError.of(
                 164,
@@ -90,7 +106,11 @@ class Server:
         if statement.kind == "KILL":
             text = await self._on_thread(lambda: self._running.with_engine_ids(text))
         execution = Execution(
-            self._connection(call, statement.kind), call, statement, text, self._engine.spool_file()
+            self._connection(call, statement.kind, _ACCOUNT_SETTINGS.get(user, {})),
+            call,
+            statement,
+            text,
+            self._engine.spool_file(),
         )
         try:
             with self._running.registered(call):
@@ -103,24 +123,25 @@ class Server:
             if execution.is_open:
                 await self._on_thread(execution.close)
 
-    def _authenticate(self, request: Request) -> None:
-        if not self._password:
-            return
+    def _authenticate(self, request: Request) -> str:
+        """The user who asks; without a password, every name but `analyst` is `default`."""
         given = credentials(request)
+        if not self._passwords["default"]:
+            return ANALYST if given is not None and given[0] == ANALYST else "default"
         if given is None:
             raise ClickHouseError.of(
                 194, "REQUIRED_PASSWORD", "default: Authentication failed: a password is required"
             )
         user, password = given
-        if user != "default" or not secrets.compare_digest(
-            password.encode(), self._password.encode()
-        ):
+        expected = self._passwords.get(user)
+        if not expected or not secrets.compare_digest(password.encode(), expected.encode()):
             raise ClickHouseError.of(
                 516,
                 "AUTHENTICATION_FAILED",
                 f"{user}: Authentication failed: password is incorrect, or there is no user with "
                 "such name",
             )
+        return user
 
     async def _answer(self, request: Request, send: Send, execution: Execution) -> Response | None:
         """Run a statement and give its response, or None where it is sent already."""
@@ -200,12 +221,14 @@ class Server:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     @contextmanager
-    def _connection(self, call: Call, kind: str) -> Iterator[Connection]:
-        """A connection with the request's settings: a fresh one, or its session's."""
+    def _connection(
+        self, call: Call, kind: str, account: Mapping[str, str]
+    ) -> Iterator[Connection]:
+        """A connection with the account's and the request's settings: fresh, or its session's."""
         self._sessions.drop_expired()
         if call.session_id is not None:
             with self._sessions.enter(
-                call.session_id, call.session_timeout_s, call.session_check
+                call.session_id, call.session_timeout_s, call.session_check, account
             ) as session:
                 session.name_query(call.query_id)
                 if kind in ("SET", "USE"):
@@ -214,7 +237,9 @@ class Server:
                     session.overlay(call.settings, call.database)
                 yield session.connection
             return
-        connection = self._engine.connect({"log_comment": call.query_id, **call.settings})
+        connection = self._engine.connect(
+            {"log_comment": call.query_id, **call.settings, **account}
+        )
         try:
             if call.database is not None and call.database != "default":
                 connection.use(call.database)

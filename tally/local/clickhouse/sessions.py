@@ -74,25 +74,28 @@ class Sessions:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._by_id: dict[str, Session] = {}
+        self._by_id: dict[tuple[str, frozenset[tuple[str, str]]], Session] = {}
         self._lock = threading.Lock()
 
     @contextmanager
-    def enter(self, session_id: str, timeout_s: float, must_exist: bool) -> Iterator[Session]:
-        """The session for one request.
+    def enter(
+        self, session_id: str, timeout_s: float, must_exist: bool, account: Mapping[str, str]
+    ) -> Iterator[Session]:
+        """The session for one request; accounts with other settings have sessions of their own.
 
         Raises error 373 where another request is in it, and 372 where it must exist and does not.
         """
         self.drop_expired()
         with self._lock:
-            session = self._by_id.get(session_id)
+            key = session_id, frozenset(account.items())
+            session = self._by_id.get(key)
             if session is None:
                 if must_exist:
                     raise ClickHouseError.of(
                         372, "SESSION_NOT_FOUND", f"Session {session_id} not found"
                     )
-                session = Session(self._engine.connect())
-                self._by_id[session_id] = session
+                session = Session(self._engine.connect(account))
+                self._by_id[key] = session
             if not session.lock.acquire(blocking=False):
                 raise ClickHouseError.of(
                     373,

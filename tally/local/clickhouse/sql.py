@@ -58,6 +58,13 @@ class Statement:
         """Whether the statement only reads, so that a GET may carry it."""
         return self.kind in READ_KINDS
 
+    def writes_a_file(self, text: bytes) -> bool:
+        """Whether the text has `INTO OUTFILE`, which over HTTP would be a file of the server."""
+        return b"outfile" in text.lower() and any(
+            before.text == "INTO" and after.text == "OUTFILE"
+            for before, after in pairwise(tokens(text))
+        )
+
     def with_format(self, text: bytes, clause: bytes) -> bytes:
         """The text with `clause` in the place of its FORMAT clause, and ended by its last word."""
         end = 0
