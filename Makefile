@@ -6,7 +6,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.setup-complete
 
-.PHONY: help setup demo test check lint types imports sql lock clean
+.PHONY: help setup demo test check lint types imports sql generate generated lock clean
+
+# Each writes the files that follow from its definitions, in this order: the API's document has the
+# descriptions of the metrics.
+GENERATORS := tally.events.export tally.metrics.generate serving_api.openapi
 
 help: ## show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -36,7 +40,7 @@ test: $(SETUP) check ## all checks and all tests
 	@echo "==> tests"
 	@$(BIN)/python -m pytest
 
-check: lint types imports sql ## ruff, mypy, import-linter, sqlfluff
+check: lint types imports sql generated ## ruff, mypy, import-linter, sqlfluff, generated files
 
 lint: $(SETUP)
 	@echo "==> ruff"
@@ -54,6 +58,13 @@ imports: $(SETUP)
 sql: $(SETUP)
 	@echo "==> sqlfluff"
 	@$(BIN)/python -m tests.lint_sql
+
+generate: $(SETUP) ## write what follows from the event contract and the metric definitions
+	@for module in $(GENERATORS); do $(BIN)/python -m $$module || exit; done
+
+generated: $(SETUP)
+	@echo "==> generated files"
+	@for module in $(GENERATORS); do $(BIN)/python -m $$module --check || exit; done
 
 lock: ## write requirements.lock anew from pyproject.toml (needs uv)
 	uv pip compile --python 3.11 --extra dev --generate-hashes --no-emit-index-url --no-header \

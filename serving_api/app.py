@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, 
 
 from serving_api.health.endpoints import router as health_router
 from serving_api.health.repository import HealthRepository
+from serving_api.metrics.endpoints import router as metrics_router
 from serving_api.openapi import describe
 from serving_api.problems import add_problem_handlers
 from serving_api.security.keys import KeySet
@@ -70,6 +71,7 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
     )
     app.include_router(health_router)
     app.include_router(stats_router)
+    app.include_router(metrics_router)
     add_problem_handlers(app)
     app.add_middleware(RequestEnvelope, metrics=RequestMetrics(registry))
     describe(app)

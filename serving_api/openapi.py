@@ -1,12 +1,14 @@
-"""The OpenAPI document; `python -m serving_api.openapi` writes the committed copy."""
+"""The OpenAPI document; `python -m serving_api.openapi [--check]` writes the committed copy."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
 
 from serving_api.problems import ProblemDetails
+from tally.generated import settle
 
 COMMITTED = Path(__file__).with_name("openapi.json")
 
@@ -40,13 +42,14 @@ def render(app: FastAPI) -> str:
     return json.dumps(app.openapi(), indent=2, ensure_ascii=False) + "\n"
 
 
-def main() -> None:
-    """Write the committed copy."""
+def main() -> int:
+    """Write the committed copy, or with `--check` show how it differs; the exit code."""
     from serving_api.app import create_app
     from tally.settings import Settings
 
-    COMMITTED.write_text(render(create_app(Settings())), encoding="utf-8")
+    document = render(create_app(Settings()))
+    return settle({COMMITTED: document}, check="--check" in sys.argv[1:])
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

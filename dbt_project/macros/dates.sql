@@ -24,3 +24,19 @@
 {% macro clickhouse__utc_today() -%}
     toDate(now('UTC'), 'UTC')
 {%- endmacro %}
+
+
+{#- Every UTC date from the first that an event may have (the event contract) until today. -#}
+{% macro utc_dates_until_today() -%}
+    {{ return(adapter.dispatch('utc_dates_until_today', 'tally')()) }}
+{%- endmacro %}
+
+{% macro default__utc_dates_until_today() -%}
+    select cast(series.date as date) as date
+    from generate_series(cast('2015-01-01' as date), {{ utc_today() }}, interval '1 day') as series (date)
+{%- endmacro %}
+
+{% macro clickhouse__utc_dates_until_today() -%}
+    select toDate('2015-01-01') + number as date
+    from numbers(toUInt64({{ utc_today() }} - toDate('2015-01-01') + 1))
+{%- endmacro %}

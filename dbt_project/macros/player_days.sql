@@ -60,8 +60,9 @@
     select
         user_id,
         {{ utc_date('occurred_at') }} as date,
-        max(initiator = 'user') as is_active,
-        max(action_type = 'DAILY_LOGIN') as has_daily_login,
+        {% for column, condition in active_day_definitions().items() %}
+            max({{ condition }}) as {{ column }},
+        {% endfor %}
         uniqExact(event_id) as events
     from {{ source('raw', 'events') }}
     {% if touched %}where {{ is_on_touched_day(touched) }}{% endif %}
@@ -95,17 +96,6 @@
             )
     {% endif %}
     group by user_id, round_id
-{%- endmacro %}
-
-
-{#- How a settled round ended. A free bet (bet = 0) that pays nothing is a loss, not a draw. -#}
-{% macro outcome(game_type, bet, payout) -%}
-    multiIf(
-        {{ game_type }} = 'gacha', 'none',
-        {{ payout }} > {{ bet }}, 'win',
-        {{ payout }} < {{ bet }} or {{ bet }} = 0, 'loss',
-        'draw'
-    )
 {%- endmacro %}
 
 

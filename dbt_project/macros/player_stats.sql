@@ -19,9 +19,9 @@
                 sum({{ metric }}) as {{ total }},
             {% endfor %}
             {% for name, condition in active_days.items() %}
-                {% for window in [7, 30, 90] %}
-                    countIf({{ condition }} and date > {{ as_of }} - {{ window }})
-                        as last_{{ window }}d_{{ name }}_days,
+                {% for window, dates in activity_windows().items() %}
+                    countIf({{ condition }} and date > {{ as_of }} - {{ dates }})
+                        as {{ window }}_{{ name }}_days,
                 {% endfor %}
                 countIf({{ condition }}) as lifetime_{{ name }}_days,
             {% endfor %}
@@ -50,21 +50,7 @@
 {%- endmacro %}
 
 
-{#- The metrics that add up over days and games, and the names of their totals. -#}
-{% macro game_metrics() %}
-    {{ return({
-        'played': 'total_games_played',
-        'wins': 'total_wins',
-        'losses': 'total_losses',
-        'draws': 'total_draws',
-        'no_outcome': 'total_no_outcome',
-        'bet_amount': 'bet_amount',
-        'payout_amount': 'payout_amount',
-    }) }}
-{% endmacro %}
-
-
-{#- Their sums, under the same names. -#}
+{#- The sums of the game metrics, under the same names. -#}
 {% macro game_sums() -%}
     {% for metric in game_metrics() -%}
         sum({{ metric }}) as {{ metric }}{% if not loop.last %},

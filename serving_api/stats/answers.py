@@ -6,7 +6,7 @@ from typing import Any
 
 from serving_api.stats.repository import Reading
 from serving_api.stats.schemas import (
-    METRIC_DEFINITIONS,
+    USER_METRICS,
     GameStats,
     StatsMeta,
     StatsQuery,
@@ -14,8 +14,11 @@ from serving_api.stats.schemas import (
     Window,
     Windows,
 )
-from tally.definitions import definition_hash
+from tally.metrics import definition_hash, metrics, window_days
 from tally.settings import ActiveDayDefinition
+
+# Of how many dates each window of `meta` is.
+_WINDOWS = {name: window_days(f"{name}_active_days") for name in Windows.model_fields}
 
 _NO_EVENTS: Mapping[str, Any] = {
     "total_games_played": 0,
@@ -53,7 +56,7 @@ def build_answer(
     if query.includes("by_game"):
         parts["by_game"] = [GameStats.model_validate(game) for game in row["by_game"]]
     if query.includes("definitions"):
-        parts["definitions"] = METRIC_DEFINITIONS
+        parts["definitions"] = {name: metrics()[name].description for name in USER_METRICS}
     return UserStats(
         user_id=user_id,
         **{name: row[name] for name in _NO_EVENTS if name != "by_game"},
@@ -64,13 +67,11 @@ def build_answer(
             timezone="UTC",
             as_of=as_of,
             active_day_definition=definition,
-            definition_hash=definition_hash(),
+            definition_hash=definition_hash(USER_METRICS),
             watermark=reading.freshness.watermark,
             lag_seconds=reading.freshness.lag_seconds,
             materialized_at=reading.freshness.materialized_at,
-            windows=Windows(
-                last_7d=window(as_of, 7), last_30d=window(as_of, 30), last_90d=window(as_of, 90)
-            ),
+            windows=Windows(**{name: window(as_of, days) for name, days in _WINDOWS.items()}),
         ),
     )
 

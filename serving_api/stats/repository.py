@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Histogram
 
 from serving_api.stats.loader import BatchLoader
 from serving_api.warehouse import Warehouse, WarehouseUnavailableError
+from tally.metrics import metrics
 from tally.settings import ActiveDayDefinition
 
 REQUEST_DEADLINE_SECONDS = 5.0
@@ -67,13 +68,9 @@ _TOUCHED_GAMES = f"select * from marts.user_games_touched({_TOUCHED}) order by g
 
 # The totals over games, by the name of the metric that they are sums of.
 _TOTALS = {
-    "played": "total_games_played",
-    "wins": "total_wins",
-    "losses": "total_losses",
-    "draws": "total_draws",
-    "no_outcome": "total_no_outcome",
-    "bet_amount": "bet_amount",
-    "payout_amount": "payout_amount",
+    metric.measure: metric.name
+    for metric in metrics().values()
+    if metric.section == "Games" and metric.measure is not None
 }
 
 # A parameter of ClickHouse holds 128 KiB (http_max_field_value_size), a touched day takes 32 bytes.

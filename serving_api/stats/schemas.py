@@ -2,7 +2,7 @@
 
 import re
 from datetime import UTC, date, datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from tally.metrics import metrics, registry
 from tally.settings import ActiveDayDefinition
 
 _ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
@@ -42,6 +43,11 @@ Instant = Annotated[
 ]
 
 
+def metric_field(name: str, **constraints: Any) -> Any:
+    """A required field that says what its metric means, in the words of the registry."""
+    return Field(description=metrics()[name].description, **constraints)
+
+
 class StatsQuery(BaseModel):
     """The query parameters; any other is refused."""
 
@@ -49,8 +55,9 @@ class StatsQuery(BaseModel):
 
     definition: ActiveDayDefinition | None = Field(
         None,
-        description="What makes a UTC day active: `all_actions` is at least one action of the "
-        "user, `daily_login` at least one DAILY_LOGIN. By default the platform's setting.",
+        description="What makes a day active. "
+        + "; ".join(f"`{name}`: {meaning}" for name, meaning in registry().active_days.items())
+        + ". By default the platform's setting.",
     )
     as_of: IsoDate | None = Field(
         None,
@@ -73,15 +80,13 @@ class GameStats(BaseModel):
     """The game metrics of one game type."""
 
     game_type: str = Field(description="slot, gacha, rps or crash.")
-    played: NonNegativeInt = Field(description="Rounds settled and not voided since, without demo.")
-    wins: NonNegativeInt = Field(description="Rounds with payout - bet > 0.")
-    losses: NonNegativeInt = Field(description="Rounds with payout - bet < 0, and lost free bets.")
-    draws: NonNegativeInt = Field(description="Rounds with payout = bet.")
-    no_outcome: NonNegativeInt = Field(
-        description="Rounds of games that are not won or lost (gacha)."
-    )
-    bet_amount: NonNegativeInt = Field(description="Sum of the bets in minor units.")
-    payout_amount: NonNegativeInt = Field(description="Sum of the payouts in minor units.")
+    played: NonNegativeInt = metric_field("total_games_played")
+    wins: NonNegativeInt = metric_field("total_wins")
+    losses: NonNegativeInt = metric_field("total_losses")
+    draws: NonNegativeInt = metric_field("total_draws")
+    no_outcome: NonNegativeInt = metric_field("total_no_outcome")
+    bet_amount: NonNegativeInt = metric_field("bet_amount")
+    payout_amount: NonNegativeInt = metric_field("payout_amount")
 
     @model_validator(mode="after")
     def _outcomes_add_up(self) -> Self:
@@ -124,7 +129,8 @@ class StatsMeta(BaseModel):
     as_of: date
     active_day_definition: ActiveDayDefinition
     definition_hash: str = Field(
-        description="Changes when the SQL that defines the numbers changes: `sha256:<hex>`."
+        description="Changes when the definition of one of the numbers changes, or the SQL behind "
+        "it: `sha256:<hex>`."
     )
     watermark: Instant | None = Field(
         description="When the broker appended the newest event that is counted; null before the "
@@ -146,58 +152,21 @@ class UserStats(BaseModel):
     model_config = ConfigDict(title="UserStats")
 
     user_id: int
-    total_games_played: NonNegativeInt = Field(
-        description="Rounds whose latest state is settled, without demo rounds. A cancelled round "
-        "never counts, one voided after settling is taken out again. A round belongs to the UTC "
-        "day of its settled event."
-    )
-    last_30d_active_days: NonNegativeInt = Field(
-        description="Distinct active UTC days in the 30 dates that end with `as_of`, by the "
-        "active-day definition of the answer."
-    )
-    lifetime_active_days: NonNegativeInt = Field(
-        description="Distinct active UTC days until `as_of`, by the active-day definition of the "
-        "answer."
-    )
-    last_7d_active_days: NonNegativeInt = Field(
-        description="Distinct active UTC days in the 7 dates that end with `as_of`, by the "
-        "active-day definition of the answer."
-    )
-    last_90d_active_days: NonNegativeInt = Field(
-        description="Distinct active UTC days in the 90 dates that end with `as_of`, by the "
-        "active-day definition of the answer."
-    )
-    current_streak_days: NonNegativeInt = Field(
-        description="Consecutive UTC days with a DAILY_LOGIN, ending at `as_of`, or at the day "
-        "before while `as_of` has none; else 0. Always by `daily_login`."
-    )
-    total_wins: NonNegativeInt = Field(description="Rounds won: payout - bet > 0.")
-    total_losses: NonNegativeInt = Field(
-        description="Rounds lost: payout - bet < 0, and free bets (bet = 0) without a payout."
-    )
-    total_draws: NonNegativeInt = Field(description="Rounds with payout = bet, both above 0.")
-    total_no_outcome: NonNegativeInt = Field(
-        description="Rounds of games that are neither won nor lost: gacha."
-    )
-    win_rate: float | None = Field(
-        ge=0,
-        le=1,
-        description="wins / (wins + losses), rounded half up to 4 digits; null when both are 0.",
-    )
-    bet_amount: NonNegativeInt = Field(
-        description="Sum of the bets of the played rounds in minor units."
-    )
-    payout_amount: NonNegativeInt = Field(
-        description="Sum of the payouts of the played rounds in minor units."
-    )
-    first_active_date: date | None = Field(
-        description="The first active UTC day until `as_of`, by the active-day definition of the "
-        "answer; null for none."
-    )
-    last_active_date: date | None = Field(
-        description="The last active UTC day until `as_of`, by the active-day definition of the "
-        "answer; null for none."
-    )
+    total_games_played: NonNegativeInt = metric_field("total_games_played")
+    last_30d_active_days: NonNegativeInt = metric_field("last_30d_active_days")
+    lifetime_active_days: NonNegativeInt = metric_field("lifetime_active_days")
+    last_7d_active_days: NonNegativeInt = metric_field("last_7d_active_days")
+    last_90d_active_days: NonNegativeInt = metric_field("last_90d_active_days")
+    current_streak_days: NonNegativeInt = metric_field("current_streak_days")
+    total_wins: NonNegativeInt = metric_field("total_wins")
+    total_losses: NonNegativeInt = metric_field("total_losses")
+    total_draws: NonNegativeInt = metric_field("total_draws")
+    total_no_outcome: NonNegativeInt = metric_field("total_no_outcome")
+    win_rate: float | None = metric_field("win_rate", ge=0, le=1)
+    bet_amount: NonNegativeInt = metric_field("bet_amount")
+    payout_amount: NonNegativeInt = metric_field("payout_amount")
+    first_active_date: date | None = metric_field("first_active_date")
+    last_active_date: date | None = metric_field("last_active_date")
     by_game: list[GameStats] = Field(
         [], description="With `include=by_game`: the game metrics by game type, in its order."
     )
@@ -231,8 +200,4 @@ class UserStats(BaseModel):
         return self
 
 
-METRIC_DEFINITIONS = {
-    name: field.description
-    for name, field in UserStats.model_fields.items()
-    if field.description is not None and name not in ("by_game", "definitions", "meta")
-}
+USER_METRICS = tuple(name for name in UserStats.model_fields if name in metrics())

@@ -1,10 +1,11 @@
 """The contract as JSON Schema files, for producers of any language: one file per action type.
 
-`python -m tally.events.export` writes them, and `envelope.json` with what they share.
+`python -m tally.events.export [--check]` writes them, and `envelope.json` with what they share.
 """
 
 import copy
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import msgspec
 
 from tally.events.model import ACTIONS, Action, Envelope, Round
 from tally.events.parsing import MAX_CONTEXT_BYTES
+from tally.generated import settle
 
 SCHEMAS = Path(__file__).parent / "schemas"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -61,16 +63,16 @@ def render(schema: Schema) -> str:
     return json.dumps(schema, indent=2, sort_keys=True) + "\n"
 
 
-def export(folder: Path = SCHEMAS) -> None:
-    """Write every schema to `folder` and remove files of action types that are no more."""
+def export(folder: Path = SCHEMAS, *, check: bool = False) -> int:
+    """Write every schema to `folder` and remove files of action types that are no more.
+
+    With `check` the differences are printed instead; the exit code.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = schemas()
-    for path in folder.glob("*.json"):
-        if path.name not in wanted:
-            path.unlink()
-    for name, schema in wanted.items():
-        (folder / name).write_text(render(schema))
+    files: dict[Path, str | None] = dict.fromkeys(folder.glob("*.json"))
+    files |= {folder / name: render(schema) for name, schema in schemas().items()}
+    return settle(files, check=check)
 
 
 if __name__ == "__main__":
-    export()
+    sys.exit(export(check="--check" in sys.argv[1:]))

@@ -19,7 +19,7 @@ def current():
 def test_the_files_are_what_the_code_says():
     expected = {name: render(schema) for name, schema in schemas().items()}
     found = {path.name: path.read_text() for path in SCHEMAS.glob("*.json")}
-    assert found == expected, "run `python -m tally.events.export`"
+    assert found == expected, "run `make generate`"
 
 
 def test_an_export_removes_what_is_no_more(tmp_path):

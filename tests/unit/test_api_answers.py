@@ -131,5 +131,5 @@ def test_every_number_says_what_it_means_and_every_day_that_it_is_utc() -> None:
 
 def test_the_committed_openapi_document_is_current() -> None:
     assert COMMITTED.read_text(encoding="utf-8") == render(create_app(Settings())), (
-        "run `python -m serving_api.openapi` and look at the difference"
+        "run `make generate` and look at the difference"
     )

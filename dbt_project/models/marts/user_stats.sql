@@ -15,5 +15,5 @@ stats as (
 select
     *,
     {{ as_of }} as as_of,
-    if(total_wins + total_losses = 0, null, total_wins / (total_wins + total_losses)) as win_rate
+    {{ win_rate() }} as win_rate
 from stats

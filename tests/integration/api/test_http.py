@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from serving_api.app import create_app
 from tally.errors import TallyError
+from tally.metrics import metrics
 from tally.settings import Settings
 from tally.tokens import Role, ensure_local_keys, mint
 from tests.integration.api.serving import Client, free_port, serving
@@ -99,7 +100,12 @@ def test_only_players_have_statistics_of_their_own(api: Client, role: Role) -> N
         assert_problem(response, 403, "forbidden")
 
 
-PUBLIC = {("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/openapi.json")}
+PUBLIC = {
+    ("GET", "/healthz"),
+    ("GET", "/readyz"),
+    ("GET", "/openapi.json"),
+    ("GET", "/api/metrics/definitions"),
+}
 
 
 def test_every_route_that_is_not_public_asks_for_a_token(api: Client, settings: Settings) -> None:
@@ -142,6 +148,22 @@ def test_a_parameter_that_is_not_valid_is_refused_and_named(
     assert location in [error["location"] for error in response.json()["errors"]]
 
 
+def test_the_definitions_of_the_metrics_are_public_and_need_no_warehouse(api: Client) -> None:
+    response = api.get("/api/metrics/definitions")
+    assert response.status_code == 200
+    answer = response.json()
+    assert answer["timezone"] == "UTC"
+    assert set(answer["active_day_definitions"]) == {"all_actions", "daily_login"}
+    found = {metric["name"]: metric for metric in answer["metrics"]}
+    assert set(found) == set(metrics())
+    month = found["last_30d_active_days"]
+    assert (month["grain"], month["window"]) == ("user", "[D - 29, D]")
+    assert (month["window_days"], month["additive"]) == (30, False)
+    assert month["hash"].startswith("sha256:")
+    assert found["total_games_played"]["additive"] is True
+    assert all(metric["formula"] and metric["description"] for metric in found.values())
+
+
 def test_what_the_framework_refuses_is_a_problem_too(api: Client) -> None:
     assert_problem(api.get("/nothing/here"), 404, "not-found")
     assert_problem(api.post("/healthz"), 405, "method-not-allowed")
@@ -175,7 +197,9 @@ def test_metrics_are_by_route_template_with_bounded_labels(api: Client, settings
     metrics = httpx.get(f"http://127.0.0.1:{settings.api_metrics_port}/metrics").text
     routes = set(re.findall(r'tally_http_requests_total\{.*?route="(.*?)"', metrics))
     methods = set(re.findall(r'tally_http_requests_total\{method="(.*?)"', metrics))
-    assert routes <= {"/healthz", "/readyz", "/api/users/stats", "unmatched"}
+    assert routes <= {
+        *("/healthz", "/readyz", "/api/users/stats", "/api/metrics/definitions", "unmatched"),
+    }
     assert {"/healthz", "/api/users/stats", "unmatched"} <= routes
     assert methods <= {"GET", "POST", "other"}
     assert "/metrics" not in create_app(settings).openapi()["paths"]

@@ -1,0 +1,3 @@
+{{ config(materialized='view', schema='marts') }}
+
+{{ utc_dates_until_today() }}

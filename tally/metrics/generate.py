@@ -1,0 +1,30 @@
+"""`python -m tally.metrics.generate [--check]`: writes what follows from the metric definitions."""
+
+import sys
+from pathlib import Path
+
+import msgspec
+
+from tally.generated import settle
+from tally.metrics.page import render_page
+from tally.metrics.project import MetricProject
+from tally.metrics.registry import DBT_PROJECT, REGISTRY
+from tally.metrics.sql import render_macros
+
+DOCS = DBT_PROJECT.parent / "docs"
+
+
+def files(project: Path = DBT_PROJECT) -> dict[Path, str]:
+    """The generated files and their texts."""
+    definitions = MetricProject(project)
+    found = definitions.registry()
+    registry = msgspec.json.format(msgspec.json.encode(found), indent=2).decode()
+    return {
+        REGISTRY: f"{registry}\n",
+        project / "macros" / "registry.sql": render_macros(definitions),
+        DOCS / "metrics.md": render_page(found.metrics),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(settle(files(), check="--check" in sys.argv[1:]))
