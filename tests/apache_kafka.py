@@ -4,24 +4,20 @@ import functools
 import hashlib
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
-import time
 import uuid
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import pytest
 
+from tests.servers import RunningServer, wait_until_it_answers
+
 POM = Path(__file__).parent / "kafka" / "pom.xml"
 MAVEN_LIMIT_S = 300
-START_LIMIT_S = 60
-STOP_LIMIT_S = 30
 
 # C1 code only and the serial collector: a node that lives for a minute starts in half the time.
 _JAVA = ["java", "-Xms96m", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
@@ -81,51 +77,14 @@ def broker_jars() -> Path:
 
 
 @dataclass
-class ApacheKafka:
-    """A node that answers at `url`. As a context manager it is stopped at the end."""
+class ApacheKafka(RunningServer):
+    """A node that answers at `url`, on data in `folder`."""
 
     folder: Path
-    url: str
-    process: subprocess.Popen[bytes]
-
-    def suspend(self) -> None:
-        """SIGSTOP: connections stay open and nothing answers."""
-        self.process.send_signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """SIGCONT."""
-        self.process.send_signal(signal.SIGCONT)
-
-    def kill(self) -> None:
-        """SIGKILL, as a crash would."""
-        self.process.kill()
-        self.process.wait()
-
-    def stop(self) -> None:
-        """SIGTERM, and wait."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGCONT)
-            self.process.terminate()
-            try:
-                self.process.wait(STOP_LIMIT_S)
-            except subprocess.TimeoutExpired:
-                self.kill()
-                raise
 
     def start_again(self) -> None:
         """Start on the same data and the same port."""
         self.process = _start(self.folder, self.url)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
 
 def start_apache_kafka(folder: Path) -> ApacheKafka:
@@ -142,7 +101,7 @@ def start_apache_kafka(folder: Path) -> ApacheKafka:
     cluster_id = _new_cluster_id()
     _run(folder, "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(properties))
     url = f"127.0.0.1:{port}"
-    return ApacheKafka(folder, url, _start(folder, url))
+    return ApacheKafka(url, _start(folder, url), folder)
 
 
 def _new_cluster_id() -> str:
@@ -170,17 +129,15 @@ def _start(folder: Path, url: str) -> subprocess.Popen[bytes]:
             _command("kafka.Kafka", str(folder / "server.properties")), stdout=output, stderr=output
         )
     admin = AdminClient({"bootstrap.servers": url, "log_level": 0})
-    limit = time.monotonic() + START_LIMIT_S
-    while True:
+
+    def answers() -> bool:
         try:
-            if admin.list_topics(timeout=1).brokers:
-                return process
+            return bool(admin.list_topics(timeout=1).brokers)
         except KafkaException:
-            pass
-        if process.poll() is not None or time.monotonic() > limit:
-            process.kill()
-            process.wait()
-            raise RuntimeError(f"Apache Kafka did not start:\n{log.read_text()}")
+            return False
+
+    wait_until_it_answers(process, answers, log)
+    return process
 
 
 def _free_ports(count: int) -> list[int]:

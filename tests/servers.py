@@ -5,13 +5,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 START_LIMIT_S = 60
-STOP_LIMIT_S = 20
+STOP_LIMIT_S = 30
 
 
 @dataclass
@@ -31,9 +32,18 @@ class RunningServer:
         """The process id."""
         return self.process.pid
 
+    def suspend(self) -> None:
+        """SIGSTOP: connections stay open and nothing answers."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        self.process.send_signal(signal.SIGCONT)
+
     def stop(self) -> int:
         """Ask it to end (SIGTERM), wait, and give its exit code."""
         if self.process.poll() is None:
+            self.resume()
             self.process.send_signal(signal.SIGTERM)
         try:
             return self.process.wait(STOP_LIMIT_S)
@@ -103,11 +113,18 @@ def _start(arguments: list[str], path: Path, environment: dict[str, str]) -> Run
         process = subprocess.Popen(
             command, stdout=output, stderr=output, env={**inherited, **environment}
         )
+    wait_until_it_answers(process, address.exists, log)
+    return RunningServer(address.read_text().strip(), process)
+
+
+def wait_until_it_answers(
+    process: subprocess.Popen[bytes], answers: Callable[[], bool], log: Path
+) -> None:
+    """Wait for a server that was started; one that ended or takes too long shows its log."""
     limit = time.monotonic() + START_LIMIT_S
-    while not address.exists():
+    while not answers():
         if process.poll() is not None or time.monotonic() > limit:
             process.kill()
             process.wait()
-            raise RuntimeError(f"{arguments[0]} did not start:\n{log.read_text()}")
+            raise RuntimeError(f"{log.stem} did not start:\n{log.read_text()}")
         time.sleep(0.02)
-    return RunningServer(address.read_text().strip(), process)
