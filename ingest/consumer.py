@@ -49,7 +49,6 @@ LONGEST_LINGER_S = 1.0
 WORTHY_ROWS = 2_000
 # Batches hold at most this many times the bytes of one full batch, over all partitions.
 HELD_BATCHES = 4
-DRAIN_LIMIT_S = 20.0
 REJOIN_DELAY_S = 0.5
 REPORT_EVERY_S = 10.0
 CLUSTER_CHECK_EVERY_S = 5.0
@@ -146,7 +145,7 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
         await self._join()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Ingest until `stop` is set, then drain for at most `DRAIN_LIMIT_S`."""
+        """Ingest until `stop` is set, then drain for at most `ingest_drain_seconds`."""
         bootstrap = self._settings.kafka_bootstrap
         await self._join()
         await until_done("reach", f"Kafka at {bootstrap}", self._admin.start)
@@ -518,14 +517,17 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self._abandon, partitions)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(DRAIN_LIMIT_S):
+                async with asyncio.timeout(self._settings.ingest_drain_seconds):
                     await asyncio.gather(*(self._finish(p, flush=flush) for p in partitions))
 
     async def _finish(self, partition: _Partition, *, flush: bool) -> None:
         if partition.storing is not None:
             await asyncio.wait({partition.storing})
-        if flush and partition.open is not None and self._may_be_stored(partition.open):
-            self._start_storing(partition, partition.open)
+        batch = partition.open
+        if not flush or batch is None:
+            return
+        if self._may_be_stored(batch) and not self._is_surge(batch):
+            self._start_storing(partition, batch)
             assert partition.storing is not None
             await asyncio.wait({partition.storing})
 
@@ -535,7 +537,7 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
                 logger.warning(
                     "partition %d: left after %.0f s without an answer; it is read again from %d",
                     partition.topic_partition.partition,
-                    DRAIN_LIMIT_S,
+                    self._settings.ingest_drain_seconds,
                     partition.stored,
                 )
                 partition.storing.cancel()

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import os
 import signal
 
 import uvloop
@@ -33,6 +34,10 @@ def run(settings: Settings) -> None:
     if settings.ingest_metrics_port is not None:
         health.serve(settings.ingest_metrics_port)
     uvloop.run(_run(settings))
+    # The interpreter joins its threads at the end, and one that waits for an answer of a warehouse
+    # that hangs waits for minutes: SIGTERM was seen to take longer than a minute.
+    logging.shutdown()
+    os._exit(0)
 
 
 async def _run(settings: Settings) -> None:

@@ -88,6 +88,13 @@ class Settings(BaseSettings):
         le=1,
         description="Ingestion pauses where more of the last minute's messages are bad; 1: never.",
     )
+    ingest_drain_seconds: float = Field(
+        15,
+        gt=0,
+        le=50,  # the group waits 60 s for a member that gives partitions back
+        description="How long SIGTERM and a rebalance wait for a batch that is under way; keep it "
+        "under the time that your orchestrator leaves before SIGKILL.",
+    )
     ingest_metrics_port: int | None = Field(
         None, description="Loopback port of /metrics, /healthz and /readyz."
     )

@@ -2,8 +2,6 @@
 
 import base64
 import json
-import socket
-import urllib.error
 import urllib.request
 import uuid
 
@@ -11,7 +9,16 @@ from ingest.batch import SCHEMA, Batch
 from ingest.streams import Stream
 from ingest.writer import INSERT_SETTINGS
 from tally.warehouse import connect
-from tests.integration.ingest.pipeline import PARTITIONS, Pipeline, encode, slot_round, until
+from tests.integration.ingest.pipeline import (
+    PARTITIONS,
+    Pipeline,
+    encode,
+    free_port,
+    metric,
+    ready,
+    slot_round,
+    until,
+)
 
 
 def bad_messages() -> dict[str, list[bytes | None]]:
@@ -129,31 +136,6 @@ def test_a_huge_message_is_a_dead_letter_whole(pipeline: Pipeline) -> None:
     assert headers["reason"] == "too_large"
 
 
-def test_sigterm_stores_what_was_read_and_leaves(pipeline: Pipeline) -> None:
-    port = free_port()
-    pipeline.changes |= {"ingest_linger_ms": 3_600_000, "ingest_metrics_port": port}
-    pipeline.start()
-    pipeline.produce([encode(slot_round()) for _ in range(30)], partition=2)
-    until(lambda: metric(port, "tally_ingest_messages_total") == 30, "the messages to be read")
-    # Nothing but the signal closes the batch: an hour has not passed.
-    assert pipeline.count() == 0
-    assert pipeline.stop() == 0
-    pipeline.wait(timeout_s=0.5)
-    assert pipeline.count() == 30
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def metric(port: int, name: str) -> float:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
-        lines = answer.read().decode().splitlines()
-    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
-
-
 def test_metrics_count_what_happened(pipeline: Pipeline) -> None:
     port = free_port()
     pipeline.changes["ingest_metrics_port"] = port
@@ -227,15 +209,6 @@ def test_partitions_are_shared_by_the_group(pipeline: Pipeline) -> None:
     finally:
         assert other.stop() == 0
     assert pipeline.count() == 400 * PARTITIONS + 10
-
-
-def ready(port: int) -> tuple[int, dict[str, object]]:
-    """The answer of /readyz."""
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
-            return answer.status, json.load(answer)
-    except urllib.error.HTTPError as error:
-        return error.code, json.load(error)
 
 
 def test_readiness_says_what_is_waited_for(pipeline: Pipeline) -> None:
