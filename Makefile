@@ -40,7 +40,7 @@ test: $(SETUP) check ## all checks and all tests
 	@echo "==> tests"
 	@$(BIN)/python -m pytest
 
-check: lint types imports sql generated ## ruff, mypy, import-linter, sqlfluff, generated files
+check: lint types imports sql generated ## ruff, mypy, import-linter, the SQL, generated files
 
 lint: $(SETUP)
 	@echo "==> ruff"
@@ -56,7 +56,7 @@ imports: $(SETUP)
 	@$(BIN)/lint-imports --no-cache
 
 sql: $(SETUP)
-	@echo "==> sqlfluff"
+	@echo "==> exactness of the SQL, sqlfluff"
 	@$(BIN)/python -m tests.lint_sql
 
 generate: $(SETUP) ## write what follows from the event contract and the metric definitions

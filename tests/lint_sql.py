@@ -1,6 +1,7 @@
-"""`python -m tests.lint_sql`: sqlfluff on the dbt project, beside an empty warehouse.
+"""`python -m tests.lint_sql`: the lint of exactness and sqlfluff on the dbt project.
 
-sqlfluff renders each model by dbt, which asks the warehouse whether the model's table exists.
+sqlfluff renders each model by dbt, which asks the warehouse whether the model's table exists: an
+empty one is started for it.
 """
 
 import subprocess
@@ -9,13 +10,16 @@ import tempfile
 from pathlib import Path
 
 from tally.settings import Settings
+from tests import lint_exactness
 from tests.servers import start_clickhouse
 
 LINTED = ("dbt_project/models", "dbt_project/tests")
 
 
 def main() -> int:
-    """Lint; the exit code is sqlfluff's."""
+    """Lint; the exit code."""
+    if refused := lint_exactness.main():
+        return refused
     linter = Path(sys.executable).with_name("sqlfluff")
     with (
         tempfile.TemporaryDirectory() as folder,
