@@ -21,8 +21,9 @@ def prepare(settings: Settings) -> None:
 
 @click.command()
 @click.option("--full-refresh", is_flag=True, help="Build every mart anew from all of raw.")
+@click.option("--deep", is_flag=True, help="Build and test every model, as the nightly run does.")
 @with_settings
-def materialize(settings: Settings, full_refresh: bool) -> None:
+def materialize(settings: Settings, full_refresh: bool, deep: bool) -> None:
     """Run the materialization job in this process and wait for it."""
     os.environ["TALLY_HOME"] = str(settings.home.absolute())
     from dagster import DagsterInstance
@@ -39,7 +40,7 @@ def materialize(settings: Settings, full_refresh: bool) -> None:
         else DagsterInstance.ephemeral()
     )
     with instance:
-        job = defs.resolve_job_def("rebuild" if full_refresh else "materialize")
+        job = defs.resolve_job_def("rebuild" if full_refresh else "deep" if deep else "materialize")
         result = job.execute_in_process(
             instance=instance,
             raise_on_error=False,

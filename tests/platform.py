@@ -13,7 +13,7 @@ import pyarrow as pa
 from clickhouse_connect.driver import Client
 
 from ingest.migrations import migrate
-from orchestration.lib.dbt import run_dbt
+from orchestration.lib.dbt import MINUTE, run_dbt
 from tally.events import Event, parse
 from tally.settings import Settings
 from tally.tokens import ensure_local_keys
@@ -81,7 +81,7 @@ class Platform:
 
     def materialize(self) -> None:
         """Bring the marts to the end of the ledger."""
-        run_dbt(["run"], self.settings)
+        run_dbt(["run", "--select", MINUTE], self.settings)
 
 
 @contextmanager
@@ -98,7 +98,7 @@ def running_platform(folder: Path) -> Iterator[Platform]:
         for _ in migrate(client):
             pass
         platform = Platform(settings, client, folder=folder)
-        platform.materialize()
+        run_dbt(["run"], settings)
         yield platform
         client.close()
 

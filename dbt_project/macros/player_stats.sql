@@ -59,6 +59,15 @@
 {%- endmacro %}
 
 
+{#- The sums over no days at all. -#}
+{% macro no_game_sums() -%}
+    {% for metric in game_metrics() -%}
+        0 as {{ metric }}{% if not loop.last %},
+        {% endif %}
+    {%- endfor %}
+{%- endmacro %}
+
+
 {#- The game metrics by user and game of `game_days`, a relation with the columns of user_game_days. -#}
 {% macro player_games(game_days, as_of) -%}
     select

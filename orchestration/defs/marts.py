@@ -4,9 +4,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
-from dagster_dbt import DagsterDbtTranslator, DbtCliResource, dbt_assets
+from dagster_dbt import (
+    DagsterDbtTranslator,
+    DbtCliResource,
+    build_dbt_asset_selection,
+    dbt_assets,
+)
 
-from orchestration.lib.dbt import artifacts, manifest, project
+from orchestration.lib.dbt import DEEP, MINUTE, artifacts, manifest, project
 from orchestration.lib.exclusive import exclusively
 from tally.settings import load_settings
 
@@ -54,8 +59,23 @@ def dbt_models(
 
 materialize = dg.define_asset_job(
     "materialize",
+    selection=build_dbt_asset_selection([dbt_models], dbt_select=MINUTE, dbt_exclude=DEEP),
+    description="Bring the tables that follow the stream to the end of the ledger and test them.",
+)
+
+deep = dg.define_asset_job(
+    "deep",
     selection=dg.AssetSelection.assets(dbt_models),
-    description="Bring every model up to the end of the ingest ledger and test it.",
+    description="Build and test every model, also the tables and tests that read all of raw.",
+)
+
+nightly = dg.ScheduleDefinition(
+    name="nightly",
+    job=deep,
+    # The day is closed in UTC, and the evening's peak is over in Europe.
+    cron_schedule="30 3 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
 )
 
 rebuild = dg.define_asset_job(

@@ -7,6 +7,7 @@
         order_by='(user_id, date, game_type)',
         pre_hook=['{{ open_window() }}', '{{ record_touched_days() }}'],
         post_hook='{{ close_window() }}',
+        tags=['minute'],
     )
 }}
 

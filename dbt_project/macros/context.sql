@@ -1,0 +1,12 @@
+{#- A field of an event's context, by the type that the event contract gives it: '' , 0 or false where absent. -#}
+{% macro context_text(field) -%}
+    JSONExtractString(context, '{{ field }}')
+{%- endmacro %}
+
+{% macro context_integer(field) -%}
+    JSONExtractInt(context, '{{ field }}')
+{%- endmacro %}
+
+{% macro context_flag(field) -%}
+    JSONExtractBool(context, '{{ field }}')
+{%- endmacro %}

@@ -1,0 +1,12 @@
+{#- A ratio of two numbers; null where the denominator is 0. -#}
+{% macro ratio(numerator, denominator) -%}
+    cast({{ numerator }} as double precision) / nullif({{ denominator }}, 0)
+{%- endmacro %}
+
+
+{#- The return metrics of sums of stakes and payouts: rtp, hold and ggr. -#}
+{% macro returns(bet='bet_amount', payout='payout_amount') -%}
+    {{ ratio(payout, bet) }} as rtp,
+    1 - {{ ratio(payout, bet) }} as hold,
+    {{ bet }} - {{ payout }} as ggr
+{%- endmacro %}

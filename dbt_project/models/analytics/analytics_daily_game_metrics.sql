@@ -1,0 +1,3 @@
+{{ config(alias='daily_game_metrics') }}
+
+select * from {{ ref('daily_game_metrics') }}

@@ -1,0 +1,3 @@
+{{ config(alias='daily_metrics') }}
+
+select * from {{ ref('daily_metrics') }}

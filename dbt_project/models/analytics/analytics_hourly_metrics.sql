@@ -1,0 +1,3 @@
+{{ config(alias='hourly_metrics') }}
+
+select * from {{ ref('hourly_metrics') }}

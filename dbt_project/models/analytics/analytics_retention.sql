@@ -1,0 +1,3 @@
+{{ config(alias='retention') }}
+
+select * from {{ ref('retention') }}

@@ -1,0 +1,3 @@
+{{ config(alias='sessions') }}
+
+select * from {{ ref('sessions') }}

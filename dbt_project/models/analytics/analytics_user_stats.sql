@@ -1,0 +1,3 @@
+{{ config(alias='user_stats') }}
+
+select * from {{ ref('user_stats') }}
