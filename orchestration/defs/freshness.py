@@ -1,10 +1,13 @@
 """Keeping the marts at most a minute behind the stream."""
 
+from contextlib import closing
+
 import dagster as dg
 
 from orchestration.defs.marts import materialize
-from orchestration.lib.backlog import messages_behind
+from tally.backlog import messages_behind
 from tally.settings import load_settings
+from tally.warehouse import connect
 
 # Evaluated every 15 s, and a run takes some 15 s on two cores: half a minute behind, a minute at
 # worst. A cron schedule, whose finest step is a minute, could not promise that.
@@ -30,7 +33,8 @@ def marts_follow_the_stream(context: dg.SensorEvaluationContext) -> dg.RunReques
     )
     if running:
         return dg.SkipReason("A materialization is under way.")
-    behind = messages_behind(load_settings())
+    with closing(connect(load_settings())) as warehouse:
+        behind = messages_behind(warehouse)
     if behind == 0:
         return dg.SkipReason("The marts are at the end of the ledger.")
     return dg.RunRequest(tags={"tally/messages_behind": str(behind)})

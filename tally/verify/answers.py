@@ -12,7 +12,7 @@ import aiohttp
 
 from tally.errors import TallyError
 from tally.settings import ActiveDayDefinition
-from tally.verify.proof import Difference, Proof
+from tally.verify.proof import Proof
 
 # What waits in the API is answered by one query, which costs about the same for 32 users and for
 # 500: more at once is less work for the warehouse.
@@ -29,9 +29,13 @@ class Question:
     expected: dict[str, Any]
 
     @property
-    def at(self) -> str:
-        """The question in words, for a report."""
-        return f"{self.as_of} {self.definition}"
+    def key(self) -> dict[str, Any]:
+        """What tells the question from every other."""
+        return {
+            "user_id": self.expected["user_id"],
+            "as_of": self.as_of,
+            "definition": self.definition,
+        }
 
 
 async def compare_answers(
@@ -88,9 +92,7 @@ async def _ask(
     expected = _flat(question.expected)
     proof.compared("API", list(expected))
     if status != 200:
-        proof.differences.append(
-            Difference("API", user_id, "status", question.at, 200, _refusal(status, body))
-        )
+        proof.differs("API", "status", question.key, 200, _refusal(status, body))
         return
     answer = json.loads(body)
     meta = answer.pop("meta")
@@ -102,7 +104,7 @@ async def _ask(
     for metric in sorted(expected.keys() | found.keys()):
         there, here = expected.get(metric, "absent"), found.get(metric, "absent")
         if there != here:
-            proof.differences.append(Difference("API", user_id, metric, question.at, there, here))
+            proof.differs("API", metric, question.key, there, here)
 
 
 def _flat(answer: dict[str, Any]) -> dict[str, Any]:

@@ -15,20 +15,22 @@ from pathlib import Path
 import click
 import duckdb
 from clickhouse_connect.driver import Client
-from clickhouse_connect.driver.exceptions import DatabaseError
 from rich.console import Console
 from rich.table import Table
 
+from tally.backlog import messages_behind
 from tally.cli import with_settings
 from tally.errors import TallyError
 from tally.settings import Settings
 from tally.tokens import LocalSigner
 from tally.verify.answers import Question, compare_answers
-from tally.verify.export import export
+from tally.verify.export import export_raw
+from tally.verify.marts import compare_marts
 from tally.verify.proof import Proof
-from tally.verify.recompute import DEFINITIONS, compare_marts, derive_facts, expected_answers
+from tally.verify.recompute import DEFINITIONS, derive_facts, expected_answers
 from tally.warehouse import connect
 
+# Of each source, so that a mart that is all wrong does not hide the others.
 SHOWN_DIFFERENCES = 20
 ATTEMPTS = 3
 
@@ -38,11 +40,10 @@ _PROGRESS_SECONDS = 5.0
 _LEDGER_END = """
 select stream, max(last_offset) from raw.ingest_ledger group by stream order by stream
 """
-_MESSAGES_BEHIND = "select sum(messages_behind) from marts.materialization_backlog"
 
 
 class LedgerMovedError(Exception):
-    """Events were stored during the verification, so its readings are not of one state."""
+    """Events were stored meanwhile, or a day ended: the readings are not of one state."""
 
 
 @click.command()
@@ -110,18 +111,18 @@ def _prove_once(
         tempfile.TemporaryDirectory(prefix="tally-verify-") as folder,
         duckdb.connect(Path(folder) / "proof.duckdb") as database,
     ):
-        ledger = _ledger_end(warehouse)
-        export(warehouse, database, lambda table, rows: report(f"exported {rows:,} of {table}"))
+        ledger, today = _ledger_end(warehouse), datetime.now(UTC).date()
+        export_raw(warehouse, database, report)
         if _ledger_end(warehouse) != ledger:
             raise LedgerMovedError
-        derive_facts(database, proof)
+        derive_facts(database, today, proof)
         if proof.users == 0:
             raise TallyError(
                 "There is no accepted event in raw, so there is nothing to prove.",
                 hint="Produce and ingest some actions first.",
             )
         console.print(f"recomputed {proof.events:,} events of {proof.users:,} users in DuckDB")
-        compare_marts(database, proof)
+        compare_marts(warehouse, database, proof, report)
         signed = functools.cache(LocalSigner(settings).sign)
         in_all = proof.users * len(dates) * len(DEFINITIONS)
         answers = itertools.count(1)
@@ -133,7 +134,7 @@ def _prove_once(
             lambda: report(f"asked the API {next(answers):,} of {in_all:,}"),
         )
         asyncio.run(comparing)
-        if _ledger_end(warehouse) != ledger:
+        if (_ledger_end(warehouse), datetime.now(UTC).date()) != (ledger, today):
             raise LedgerMovedError
     proof.seconds = time.perf_counter() - started
     return proof
@@ -161,7 +162,7 @@ def _wait_for_marts(warehouse: Client, limit_seconds: float, console: Console) -
     """Wait until the marts have seen everything in the ledger, as the schedule sees to it."""
     deadline = time.monotonic() + limit_seconds
     told = False
-    while behind := _messages_behind(warehouse):
+    while behind := messages_behind(warehouse):
         if not told:
             console.print(
                 f"the marts are {behind:,} messages behind the ingest ledger; waiting up to "
@@ -174,18 +175,6 @@ def _wait_for_marts(warehouse: Client, limit_seconds: float, console: Console) -
                 hint="Run `tally materialize`, then verify again.",
             )
         time.sleep(_POLL_SECONDS)
-
-
-def _messages_behind(warehouse: Client) -> int:
-    try:
-        return int(warehouse.query(_MESSAGES_BEHIND).result_rows[0][0] or 0)
-    except DatabaseError as error:
-        if error.code not in (60, 81):  # unknown table, unknown database
-            raise
-        raise TallyError(
-            "The warehouse has no marts to verify.",
-            hint="Run `tally prepare` and `tally materialize`.",
-        ) from error
 
 
 class _Progress:
@@ -215,19 +204,12 @@ def _print(proof: Proof, console: Console) -> None:
     console.print(f"seconds        {proof.seconds:.1f}")
     verdict = "green" if not proof.differences else "red"
     console.print(f"[{verdict}]differences    {len(proof.differences):,}[/{verdict}]")
-    if proof.differences:
-        table = Table("source", "user", "metric", "at", "expected", "found", box=None)
-        for found in proof.differences[:SHOWN_DIFFERENCES]:
-            table.add_row(
-                found.source,
-                str(found.user_id),
-                found.metric,
-                found.at,
-                str(found.expected),
-                str(found.found),
-            )
+    for source, differences in proof.by_source().items():
+        table = Table("metric", "key", "expected", "found", box=None, title_justify="left")
+        table.title = f"{source}: {len(differences):,} differences"
+        for found in differences[:SHOWN_DIFFERENCES]:
+            key = " ".join(f"{name}={value}" for name, value in found.key.items())
+            table.add_row(found.metric, key, str(found.expected), str(found.found))
         console.print(table)
-        if len(proof.differences) > SHOWN_DIFFERENCES:
-            console.print(
-                f"the first {SHOWN_DIFFERENCES} of {len(proof.differences):,} differences"
-            )
+        if len(differences) > SHOWN_DIFFERENCES:
+            console.print(f"the first {SHOWN_DIFFERENCES} of {len(differences):,}")

@@ -1,4 +1,4 @@
-"""Copies raw and the marts out of the warehouse, as they are stored, into a DuckDB database."""
+"""Copies raw and the marts out of the warehouse into a DuckDB database, as they are stored."""
 
 from collections.abc import Callable
 
@@ -16,42 +16,36 @@ from raw.events
 _RAW_DEAD_LETTERS = """
 select toString(stream) as stream, offset, toString(reason) as reason from raw.dead_letters
 """
-_USER_DAYS = """
-select
-    user_id, date, is_active, has_daily_login, events, played, wins, losses, draws, no_outcome,
-    bet_amount, payout_amount
-from marts.user_days final
-"""
-_USER_GAME_DAYS = """
-select
-    user_id, date, game_type, played, wins, losses, draws, no_outcome, bet_amount, payout_amount
-from marts.user_game_days final
-"""
-
-EXPORTS = {
-    "raw_event": _RAW_EVENTS,
-    "raw_dead_letter": _RAW_DEAD_LETTERS,
-    "mart_user_days": _USER_DAYS,
-    "mart_user_game_days": _USER_GAME_DAYS,
-}
+RAW = {"raw_event": _RAW_EVENTS, "raw_dead_letter": _RAW_DEAD_LETTERS}
 
 
-def export(
-    warehouse: Client, into: duckdb.DuckDBPyConnection, progress: Callable[[str, int], None]
+def export_raw(
+    warehouse: Client, into: duckdb.DuckDBPyConnection, progress: Callable[[str], None]
 ) -> None:
-    """Fill the tables of `EXPORTS`, a block at a time; `progress(table, rows so far)` is told."""
-    for table, query in EXPORTS.items():
-        rows = 0
-        into.execute(f"drop table if exists {table}")
-        with warehouse.query_arrow_stream(query) as blocks:
-            for block in blocks:
-                batch = block if isinstance(block, pa.Table) else pa.Table.from_batches([block])
-                _append(into, table, batch)
-                rows += batch.num_rows
-                progress(table, rows)
-        if rows == 0:
-            # A stream without a block has no schema to make the table from.
-            _append(into, table, warehouse.query_arrow(f"select * from ({query}) limit 0"))
+    """Fill the tables of `RAW`."""
+    for table, query in RAW.items():
+        copy(warehouse, query, into, table, progress)
+
+
+def copy(
+    warehouse: Client,
+    query: str,
+    into: duckdb.DuckDBPyConnection,
+    table: str,
+    progress: Callable[[str], None],
+) -> None:
+    """Make `table` of the rows of a query, a block at a time."""
+    rows = 0
+    into.execute(f"drop table if exists {table}")
+    with warehouse.query_arrow_stream(query) as blocks:
+        for block in blocks:
+            batch = block if isinstance(block, pa.Table) else pa.Table.from_batches([block])
+            _append(into, table, batch)
+            rows += batch.num_rows
+            progress(f"exported {rows:,} rows of {table}")
+    if rows == 0:
+        # A stream without a block has no schema to make the table from.
+        _append(into, table, warehouse.query_arrow(f"select * from ({query}) limit 0"))
 
 
 def _append(into: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> None:

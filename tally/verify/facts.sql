@@ -6,6 +6,10 @@ select
     user_id,
     event_id,
     action_type,
+    action_type not in (
+        'LOGIN_FAILED', 'LOGIN_LOCKED', 'TOKEN_REFRESHED', 'REWARD_GRANTED', 'FRAUD_BLOCKED',
+        'ADMIN_ACTION', 'WS_CONNECTED', 'WS_DISCONNECTED', 'DEPRECATED_ENDPOINT_CALLED', 'API_REQUEST'
+    ) as by_user,
     occurred_at,
     cast(occurred_at at time zone 'UTC' as date) as day,
     context
@@ -20,10 +24,7 @@ where nth = 1;
 create or replace table active_day as
 select distinct 'all_actions' as definition, user_id, day
 from event
-where action_type not in (
-    'LOGIN_FAILED', 'LOGIN_LOCKED', 'TOKEN_REFRESHED', 'REWARD_GRANTED', 'FRAUD_BLOCKED',
-    'ADMIN_ACTION', 'WS_CONNECTED', 'WS_DISCONNECTED', 'DEPRECATED_ENDPOINT_CALLED', 'API_REQUEST'
-)
+where by_user
 union all
 select distinct 'daily_login', user_id, day
 from event
@@ -45,7 +46,9 @@ select
     coalesce(context ->> '$.state', 'settled') as state,
     cast(context ->> '$.bet' as bigint) as bet,
     cast(context ->> '$.payout' as bigint) as payout,
-    coalesce(cast(context ->> '$.is_demo' as boolean), false) as is_demo
+    coalesce(cast(context ->> '$.is_demo' as boolean), false) as is_demo,
+    coalesce(context ->> '$.config_version', '') as config_version,
+    coalesce(cast(context ->> '$.units' as bigint), 1) as units
 from event
 where action_type in ('SLOT_SPIN', 'GACHA_SPIN', 'RPS_PLAY', 'CRASH_ROUND');
 
@@ -55,6 +58,8 @@ select
     user_id,
     day,
     game_type,
+    config_version,
+    units,
     bet,
     payout,
     case

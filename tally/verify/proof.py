@@ -1,5 +1,6 @@
 """What a verification finds: comparisons made, and the differences among them."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -8,13 +9,12 @@ from typing import Any
 class Difference:
     """One number that is not what the events say.
 
-    `source` is where it was read (`marts.user_days`, `API`, ...), `at` the date or the question.
+    `source` is where it was read (`marts.user_days`, `API`, ...), `key` says of whom or what it is.
     """
 
     source: str
-    user_id: int
     metric: str
-    at: str
+    key: Mapping[str, Any]
     expected: Any
     found: Any
 
@@ -38,8 +38,22 @@ class Proof:
         self.metrics.update(metrics)
         self.comparisons[source] = self.comparisons.get(source, 0) + times * len(metrics)
 
+    def differs(
+        self, source: str, metric: str, key: Mapping[str, Any], expected: Any, found: Any
+    ) -> None:
+        """Note a difference."""
+        self.differences.append(Difference(source, metric, key, expected, found))
+
+    def by_source(self) -> dict[str, list[Difference]]:
+        """The differences by where they were read."""
+        found: dict[str, list[Difference]] = {}
+        for difference in self.differences:
+            found.setdefault(difference.source, []).append(difference)
+        return found
+
     def as_dict(self, shown: int) -> dict[str, Any]:
-        """For machines; the first `shown` differences are spelt out."""
+        """For machines; the first `shown` differences of each source are spelt out."""
+        by_source = self.by_source()
         return {
             "as_of": self.as_of,
             "users": self.users,
@@ -50,6 +64,9 @@ class Proof:
             "comparisons": sum(self.comparisons.values()),
             "comparisons_by_source": self.comparisons,
             "differences": len(self.differences),
-            "first_differences": [asdict(found) for found in self.differences[:shown]],
+            "differences_by_source": {name: len(found) for name, found in by_source.items()},
+            "first_differences": [
+                asdict(difference) for found in by_source.values() for difference in found[:shown]
+            ],
             "seconds": round(self.seconds, 2),
         }

@@ -105,10 +105,11 @@ def test_3_right_numbers_are_proven_in_every_field(verified: Platform) -> None:
 
 
 def differences(platform: Platform) -> list[tuple[str, int, str]]:
+    """Source, user and metric of the differences that are found now."""
     result = run(platform, *AS_OF)
     assert result.exit_code == 1
     return [
-        (found["source"], found["user_id"], found["metric"])
+        (found["source"], found["key"]["user_id"], found["metric"])
         for found in outcome(result)["first_differences"]
     ]
 

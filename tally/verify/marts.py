@@ -1,0 +1,88 @@
+"""The marts against the facts: every row of each, both ways, every column."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import duckdb
+from clickhouse_connect.driver import Client
+
+from tally.verify.export import copy
+from tally.verify.proof import Proof
+
+
+@dataclass(frozen=True, slots=True)
+class Mart:
+    """A relation of the database `marts`; `expected_<relation>` says what it must hold.
+
+    `versioned`: it is read with FINAL. `zeros`: a row that says 0 in every column is the same as no
+    row, because a day that lost its last round keeps one.
+    """
+
+    relation: str
+    key: tuple[str, ...]
+    versioned: bool = False
+    zeros: bool = False
+
+
+MARTS = (
+    Mart("user_days", ("user_id", "date"), versioned=True, zeros=True),
+    Mart("user_game_days", ("user_id", "date", "game_type"), versioned=True, zeros=True),
+)
+
+
+def compare_marts(
+    warehouse: Client,
+    database: duckdb.DuckDBPyConnection,
+    proof: Proof,
+    progress: Callable[[str], None],
+) -> None:
+    """Fetch every mart and compare it with the facts, which must have been derived."""
+    for mart in MARTS:
+        columns = _columns(database, f"expected_{mart.relation}")
+        final = " final" if mart.versioned else ""
+        query = f"select {', '.join(columns)} from marts.{mart.relation}{final}"
+        copy(warehouse, query, database, f"mart_{mart.relation}", progress)
+        _compare(database, mart, columns, proof)
+
+
+def _columns(database: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
+    """The columns of a table and their types."""
+    described = database.execute(f"describe {table}").fetchall()
+    return {name: kind for name, kind, *_ in described}
+
+
+def _compare(
+    database: duckdb.DuckDBPyConnection, mart: Mart, columns: dict[str, str], proof: Proof
+) -> None:
+    source = f"marts.{mart.relation}"
+    key = ", ".join(mart.key)
+    metrics = [name for name in columns if name not in mart.key]
+
+    def value(side: str, name: str) -> str:
+        typed = f"cast({side}.{name} as {columns[name]})"
+        return f"coalesce({typed}, cast(0 as {columns[name]}))" if mart.zeros else typed
+
+    def is_there(side: str) -> str:
+        return f"coalesce({side}.there, {mart.zeros})"
+
+    pairs = [(value("expected", name), value("mart", name)) for name in metrics]
+    pairs.append((is_there("expected"), is_there("mart")))
+    joined = f"""
+        from (select *, true as there from expected_{mart.relation}) as expected
+        full join (select *, true as there from mart_{mart.relation}) as mart using ({key})
+    """
+    sides = ", ".join(side for pair in pairs for side in pair)
+    differs = " or ".join(f"{wanted} is distinct from {found}" for wanted, found in pairs)
+    ((rows,),) = database.execute(f"select count(*) {joined}").fetchall()
+    proof.compared(source, metrics, rows)
+    differing = database.execute(f"select {key}, {sides} {joined} where {differs} order by all")
+    for row in differing.fetchall():
+        at = dict(zip(mart.key, row, strict=False))
+        *values, wanted_there, found_there = row[len(mart.key) :]
+        if not (wanted_there and found_there):
+            present = {True: "present", False: "absent"}
+            proof.differs(source, "row", at, present[wanted_there], present[found_there])
+            continue
+        for metric, wanted, found in zip(metrics, values[::2], values[1::2], strict=True):
+            if wanted != found:
+                proof.differs(source, metric, at, wanted, found)
