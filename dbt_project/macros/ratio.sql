@@ -6,7 +6,7 @@
 
 {#- The return metrics of sums of stakes and payouts: rtp, hold and ggr. -#}
 {% macro returns(bet='bet_amount', payout='payout_amount') -%}
-    {{ ratio(payout, bet) }} as rtp,
-    1 - {{ ratio(payout, bet) }} as hold,
-    {{ bet }} - {{ payout }} as ggr
+    {{ rtp(payout, bet) }} as rtp,
+    {{ hold(payout, bet) }} as hold,
+    {{ ggr(bet, payout) }} as ggr
 {%- endmacro %}

@@ -63,13 +63,13 @@
 
 {#- Return to player: payout / bet. -#}
 {% macro rtp(payout_amount='payout_amount', bet_amount='bet_amount') -%}
-    1.0 * {{ payout_amount }} / nullif({{ bet_amount }}, 0)
+    {{ ratio(payout_amount, bet_amount) }}
 {%- endmacro %}
 
 
 {#- Hold: 1 - RTP. -#}
 {% macro hold(payout_amount='payout_amount', bet_amount='bet_amount') -%}
-    1 - (1.0 * {{ payout_amount }} / nullif({{ bet_amount }}, 0))
+    1 - {{ rtp(payout_amount, bet_amount) }}
 {%- endmacro %}
 
 
@@ -81,5 +81,21 @@
 
 {#- Stickiness: DAU / MAU. -#}
 {% macro stickiness(dau='dau', mau='mau') -%}
-    1.0 * {{ dau }} / nullif({{ mau }}, 0)
+    {{ ratio(dau, mau) }}
 {%- endmacro %}
+
+
+{% macro retained_users_days() %}
+    {{ return(30) }}
+{% endmacro %}
+
+
+{#- Retention DN: users active on c + N / users with their first active day on c. -#}
+{% macro retention(retained_users='retained_users', cohort_size='cohort_size') -%}
+    {{ ratio(retained_users, cohort_size) }}
+{%- endmacro %}
+
+
+{% macro sessions_gap_minutes() %}
+    {{ return(30) }}
+{% endmacro %}

@@ -11,8 +11,8 @@ from tally.settings import Settings, child_environment
 
 PROJECT_DIR = Path(__file__).parents[2] / "dbt_project"
 
-# The tables that follow the stream; and what the nightly run alone does, because it reads all of raw
-# or of a large table. Every other model is a view.
+# The tables that follow the stream; and what the nightly run alone does, because it reads all of
+# raw or of a large table. Every other model is a view.
 MINUTE = "tag:minute"
 DEEP = "tag:deep"
 

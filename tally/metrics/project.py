@@ -52,7 +52,11 @@ class Outcome(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Meta(msgspec.Struct, forbid_unknown_fields=True):
-    """What dbt carries for us; games.yml and activity.yml say what each field means."""
+    """What dbt carries for us; activity.yml says what each field means, games.yml of `outcome`.
+
+    `parameters` are numbers of the definition that are no window: each becomes a macro
+    `<metric>_<parameter>`, and the words have them as `{parameter}`.
+    """
 
     section: Literal["Activity", "Games", "Population"]
     formula: str
@@ -65,6 +69,7 @@ class Meta(msgspec.Struct, forbid_unknown_fields=True):
     window: str | None = None
     window_days: int | None = None
     outcome: Outcome | None = None
+    parameters: dict[str, int] = {}
     read_from: tuple[str, ...] = ()
 
 
@@ -184,6 +189,13 @@ class MetricProject:
         measure = metric.type_params.measure
         return None if measure is None else self._measured_on[measure]
 
+    def measured_inputs(self, definition: MetricDefinition) -> tuple[str, ...]:
+        """The measured metrics that a metric comes down to; itself, where it is one of them."""
+        if not definition.inputs:
+            return (definition.name,)
+        found = (self.measured_inputs(self.definitions[name]) for name in definition.inputs)
+        return tuple(dict.fromkeys(name for names in found for name in names))
+
     def registry(self) -> Registry:
         """What readers get, in the order of the sections."""
         return Registry(
@@ -205,7 +217,7 @@ class MetricProject:
             label=definition.label,
             section=meta.section,
             description=self._description(definition),
-            formula=meta.formula,
+            formula=meta.formula.format_map(meta.parameters),
             grain=meta.grain,
             window=window,
             window_days=days,
@@ -224,7 +236,8 @@ class MetricProject:
         return measure if definition.meta.additivity == "additive" else None
 
     def _description(self, definition: MetricDefinition) -> str:
-        sentences = [" ".join(definition.description.split())]
+        said = definition.description.format_map(definition.meta.parameters)
+        sentences = [" ".join(said.split())]
         days = definition.window_days
         if days is not None and days > 1:
             sentences.append(f"The window is the {days} UTC dates that end with D (`as_of`).")

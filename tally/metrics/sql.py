@@ -59,6 +59,8 @@ def _macros(project: MetricProject) -> Iterator[str]:
     for definition in project.definitions.values():
         if definition.inputs:
             yield _composed(project, definition)
+        for parameter, value in definition.meta.parameters.items():
+            yield _parameter(definition.name, parameter, value)
 
 
 def _mapping(name: str, says: str, entries: Mapping[str, str | int | None]) -> str:
@@ -90,36 +92,33 @@ def _outcome(project: MetricProject) -> str:
 
 
 def _composed(project: MetricProject, definition: MetricDefinition) -> str:
-    expression, inputs = _expression(project, definition)
+    """A macro over the measured metrics that it comes down to; it calls those in between."""
+    inputs = project.measured_inputs(definition)
     arguments = ", ".join(f"{name}='{name}'" for name in inputs)
+    parts = definition.type_params
+    if definition.type == "ratio":
+        ends = (_called(project, str(name)) for name in (parts.numerator, parts.denominator))
+        body = f"{{{{ ratio({', '.join(ends)}) }}}}"
+    else:
+        calls = {name: _called(project, name) for name in definition.inputs}
+        body = _NAME.sub(
+            lambda found: f"{{{{ {calls[found[0]]} }}}}" if found[0] in calls else found[0],
+            str(parts.expr),
+        )
     return (
         f"{{#- {definition.label}: {definition.meta.formula}. -#}}\n"
-        f"{{% macro {definition.name}({arguments}) -%}}\n"
-        f"    {_with_arguments(expression, inputs)}\n"
-        "{%- endmacro %}"
+        f"{{% macro {definition.name}({arguments}) -%}}\n    {body}\n{{%- endmacro %}}"
     )
 
 
-def _expression(
-    project: MetricProject, definition: MetricDefinition
-) -> tuple[str, tuple[str, ...]]:
-    """The SQL over measured metrics, and their names in the order of the definition."""
-    parts = definition.type_params
-    if definition.type == "ratio":
-        # Engines divide integers differently; 1.0 makes the quotient a real number on all of them.
-        expression = f"1.0 * {parts.numerator} / nullif({parts.denominator}, 0)"
-    else:
-        expression = str(parts.expr)
-    inputs: dict[str, None] = {}
-    for name in definition.inputs:
-        composed = project.definitions[name]
-        if not composed.inputs:
-            inputs[name] = None
-            continue
-        inner, names = _expression(project, composed)
-        expression = re.sub(rf"\b{name}\b", f"({inner})", expression)
-        inputs |= dict.fromkeys(names)
-    return expression, tuple(inputs)
+def _called(project: MetricProject, name: str) -> str:
+    """How a macro names an input: its own argument, or the macro of a composed metric."""
+    inputs = project.measured_inputs(project.definitions[name])
+    return name if inputs == (name,) else f"{name}({', '.join(inputs)})"
+
+
+def _parameter(metric: str, parameter: str, value: int) -> str:
+    return f"{{% macro {metric}_{parameter}() %}}\n    {{{{ return({value}) }}}}\n{{% endmacro %}}"
 
 
 def _with_arguments(expression: str, names: tuple[str, ...]) -> str:

@@ -56,6 +56,7 @@ where action_type in ('SLOT_SPIN', 'GACHA_SPIN', 'RPS_PLAY', 'CRASH_ROUND');
 create or replace table played_round as
 select
     user_id,
+    occurred_at,
     day,
     game_type,
     config_version,

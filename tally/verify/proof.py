@@ -30,6 +30,7 @@ class Proof:
     dead_letters: int = 0
     metrics: set[str] = field(default_factory=set)
     comparisons: dict[str, int] = field(default_factory=dict)
+    not_compared: list[str] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -63,6 +64,7 @@ class Proof:
             "metrics": sorted(self.metrics),
             "comparisons": sum(self.comparisons.values()),
             "comparisons_by_source": self.comparisons,
+            "not_compared": self.not_compared,
             "differences": len(self.differences),
             "differences_by_source": {name: len(found) for name, found in by_source.items()},
             "first_differences": [

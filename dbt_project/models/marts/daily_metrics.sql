@@ -1,5 +1,6 @@
 {{ config(materialized='view') }}
 {#- What makes a day active, and how the columns that are counted by it begin. -#}
+{%- set windows = population_windows() %}
 {%- set populations = {'': 'is_active', 'daily_login_': 'has_daily_login'} %}
 
 with
@@ -25,7 +26,7 @@ dates as (
     {{ prefix }}active_days as (
         select
             date,
-            lead(date, 1, date + 30) over (partition by user_id order by date) as next_date,
+            lead(date, 1, date + {{ windows.mau }}) over (partition by user_id order by date) as next_date,
             row_number() over (partition by user_id order by date) as nth
         from user_days
         where {{ is_counted }}
@@ -44,7 +45,7 @@ dates as (
         group by date
         union all
         select
-            least(next_date, date + 7) as left_on,
+            least(next_date, date + {{ windows.wau }}) as left_on,
             0 as dau,
             0 as new_users,
             -cast(count(*) as bigint) as wau_change,
@@ -53,7 +54,7 @@ dates as (
         group by left_on
         union all
         select
-            least(next_date, date + 30) as left_on,
+            least(next_date, date + {{ windows.mau }}) as left_on,
             0 as dau,
             0 as new_users,
             0 as wau_change,
@@ -119,7 +120,7 @@ select
         cast({{ prefix }}population.dau as bigint) as {{ prefix }}dau,
         cast({{ prefix }}population.wau as bigint) as {{ prefix }}wau,
         cast({{ prefix }}population.mau as bigint) as {{ prefix }}mau,
-        {{ ratio(prefix ~ 'population.dau', prefix ~ 'population.mau') }} as {{ prefix }}stickiness,
+        {{ stickiness(prefix ~ 'population.dau', prefix ~ 'population.mau') }} as {{ prefix }}stickiness,
     {% endfor %}
     cast(population.new_users as bigint) as new_users,
     cast(population.dau - population.new_users as bigint) as returning_users,

@@ -1,35 +1,40 @@
 {{ config(materialized='view') }}
+{#- What the API reads, and everything that follows the stream. -#}
+{%- set served = ['user_days', 'user_game_days'] %}
+{%- set following = served + ['game_rounds'] %}
 
 with
-stored as (
-    select
-        stream,
-        toInt64(max(last_offset)) as stored_offset,
-        toInt64(-1) as materialized_offset
-    from {{ source('raw', 'ingest_ledger') }}
-    group by stream
-),
-
-materialized as (
-    select
-        stream,
-        toInt64(-1) as stored_offset,
-        to_offset as materialized_offset
-    from ({{ least_watermark(['user_days', 'user_game_days']) }})
-),
-
-both as (
-    select * from stored
-    union all
-    select * from materialized
-),
-
 offsets as (
     select
         stream,
-        max(both.stored_offset) as stored_offset,
-        max(both.materialized_offset) as materialized_offset
-    from both
+        toInt64(max(last_offset)) as stored_offset,
+        toInt64(-1) as materialized_offset,
+        toInt64(-1) as followed_offset
+    from {{ source('raw', 'ingest_ledger') }}
+    group by stream
+    union all
+    select
+        stream,
+        toInt64(-1) as stored_offset,
+        to_offset as materialized_offset,
+        toInt64(-1) as followed_offset
+    from ({{ least_watermark(served) }})
+    union all
+    select
+        stream,
+        toInt64(-1) as stored_offset,
+        toInt64(-1) as materialized_offset,
+        to_offset as followed_offset
+    from ({{ least_watermark(following) }})
+),
+
+streams as (
+    select
+        stream,
+        max(offsets.stored_offset) as stored_offset,
+        max(offsets.materialized_offset) as materialized_offset,
+        max(offsets.followed_offset) as followed_offset
+    from offsets
     group by stream
 )
 
@@ -37,5 +42,5 @@ select
     stream,
     stored_offset,
     materialized_offset,
-    greatest(stored_offset - materialized_offset, 0) as messages_behind
-from offsets
+    greatest(stored_offset - followed_offset, 0) as messages_behind
+from streams

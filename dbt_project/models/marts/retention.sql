@@ -19,7 +19,7 @@ cohorts as (
 ),
 
 day_numbers as (
-    {{ integers(1, 30) }}
+    {{ integers(1, retained_users_days()) }}
 ),
 
 -- A day on which nobody of the cohort came back has its row too.
@@ -38,7 +38,7 @@ counts as (
         0 as cohort_size,
         count(*) as retained
     from active_days
-    where date > cohort_date and date <= cohort_date + 30
+    where date > cohort_date and date <= cohort_date + {{ retained_users_days() }}
     group by cohort_date, day_n
 ),
 
@@ -58,5 +58,5 @@ select
     cast(day_n as integer) as day_n,
     cast(cohort_size as bigint) as cohort_size,
     cast(retained as bigint) as retained,
-    {{ ratio('retained', 'cohort_size') }} as retention
+    {{ retention('retained', 'cohort_size') }} as retention
 from by_day

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 import pytest
 from click.testing import CliRunner, Result
 
+from orchestration.lib.dbt import DEEP, run_dbt
 from tally.errors import TallyError
 from tally.verify import verify
+from tally.verify.marts import MARTS
 from tests.integration.api.serving import serving
 from tests.platform import Platform, action, running_platform
 
@@ -92,25 +94,43 @@ def test_3_right_numbers_are_proven_in_every_field(verified: Platform) -> None:
     verified.materialize()
     verified.store([action(3, "LOGIN_FAILED", "2026-02-01T00:00:00Z"), *everything(2)])
     verified.materialize()
-    result = run(verified, *AS_OF)
+    run_dbt(["run", "--select", DEEP], verified.settings)
+    result = run(verified, "--deep", *AS_OF)
     proof = outcome(result)
     assert proof["differences"] == 0, proof["first_differences"]
     assert result.exit_code == 0
     assert proof["users"] == 3
     assert proof["as_of"] == ["2026-02-01", "2026-03-02"]
-    assert set(proof["comparisons_by_source"]) == {"marts.user_days", "marts.user_game_days", "API"}
-    assert {"current_streak_days", "win_rate", "crash.payout_amount", "has_daily_login"} <= set(
-        proof["metrics"]
-    )
+    marts = {f"marts.{mart.relation}" for mart in MARTS}
+    assert set(proof["comparisons_by_source"]) == {*marts, "API"}
+    assert all(count > 0 for count in proof["comparisons_by_source"].values())
+    assert {
+        *("current_streak_days", "win_rate", "crash.payout_amount", "has_daily_login"),
+        *("dau", "wau", "mau", "stickiness", "new_users", "returning_users", "retention"),
+        *("rtp", "hold", "ggr", "duration_seconds", "outcome"),
+    } <= set(proof["metrics"])
+
+
+def test_3a_the_nightly_marts_are_left_out_until_they_are_asked_for(verified: Platform) -> None:
+    verified.store([action(4, "LOGIN", "2026-03-02T00:00:00Z")])
+    verified.materialize()
+    proof = outcome(run(verified))
+    assert proof["differences"] == 0, proof["first_differences"]
+    assert proof["not_compared"] == ["marts.sessions"]
+    deep = outcome(run(verified, "--deep"))
+    assert [(d["source"], d["metric"], d["found"]) for d in deep["first_differences"]] == [
+        ("marts.sessions", "row", "absent")
+    ]
 
 
 def differences(platform: Platform) -> list[tuple[str, int, str]]:
-    """Source, user and metric of the differences that are found now."""
+    """Source, user and metric of the differences of single users that are found now."""
     result = run(platform, *AS_OF)
     assert result.exit_code == 1
     return [
         (found["source"], found["key"]["user_id"], found["metric"])
         for found in outcome(result)["first_differences"]
+        if "user_id" in found["key"]
     ]
 
 
@@ -137,7 +157,41 @@ def test_5_a_row_lost_from_raw_is_found(verified: Platform) -> None:
     assert ("API", 2, "crash.losses") in found
 
 
-def test_6_without_an_api_it_says_so(verified: Platform) -> None:
+# In each mart one row with a wrong number and one row that is gone.
+WRONG = {
+    "user_days": ("events", "user_id = 1 and date = '2026-03-01'", "user_id = 2"),
+    "user_game_days": ("wins", "user_id = 1 and game_type = 'rps'", "user_id = 2"),
+    "game_rounds": ("payout_amount", "user_id = 1 and round_id = 'c'", "round_id = 'h'"),
+    "sessions": ("actions", "user_id = 1 and session_number = 1", "user_id = 2"),
+    "daily_metrics": ("mau", "date = '2026-03-01'", "date = '2026-02-01'"),
+    "daily_game_metrics": ("ggr", "game_type = 'rps'", "game_type = 'gacha'"),
+    "hourly_metrics": ("active_users", "hour = '2026-03-01 10:00:00'", "toHour(hour, 'UTC') = 11"),
+    "retention": ("retained", "cohort_date = '2025-12-01' and day_n = 7", "day_n = 8"),
+}
+
+
+def test_6_a_wrong_row_and_a_lost_row_are_named_in_every_mart(verified: Platform) -> None:
+    assert set(WRONG) == {mart.relation for mart in MARTS}
+    for relation, (metric, wrong, lost) in WRONG.items():
+        columns = f"* replace (if({wrong}, assumeNotNull({metric}) + 1, {metric}) as {metric})"
+        name = f"marts.{relation}"
+        verified.client.command(
+            f"create table {name}_right engine = Memory as select * from {name}"
+        )
+        verified.client.command(f"drop table {name}")
+        verified.client.command(
+            f"create table {name} engine = ReplacingMergeTree order by tuple() settings "
+            f"allow_nullable_key = 1 as select {columns} from {name}_right where not ({lost})"
+        )
+    found = outcome(run(verified, "--deep", *AS_OF))["first_differences"]
+    for relation, (metric, _, _) in WRONG.items():
+        named = [one for one in found if one["source"] == f"marts.{relation}"]
+        assert any(one["metric"] == metric and one["found"] for one in named), relation
+        # Where no row is the same as zeros, a lost one is named by each of its numbers.
+        assert any(one["found"] in ("absent", 0) for one in named), relation
+
+
+def test_7_without_an_api_it_says_so(verified: Platform) -> None:
     write_stack_settings(verified, "http://127.0.0.1:1")
     with pytest.raises(TallyError, match="stopped answering"):
         outcome(run(verified))

@@ -18,13 +18,13 @@ actions as (
     where initiator = 'user'
 ),
 
--- The first action of a user is more than half an hour after nothing.
+-- The first action of a user is more than any gap after nothing.
 steps as (
     select
         *,
         lag(occurred_at, 1, toDateTime64(0, 3, 'UTC')) over (
             partition by user_id order by occurred_at, event_id
-        ) < occurred_at - interval 30 minute as begins
+        ) < occurred_at - interval {{ sessions_gap_minutes() }} minute as begins
     from actions
 ),
 
