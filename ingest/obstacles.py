@@ -10,6 +10,7 @@ _CODE = re.compile(r"code:? ?(\d+)", re.IGNORECASE)
 _PASSING = {
     164: "the warehouse to be writable: it is read-only",
     242: "the table to be writable: it is read-only",
+    774: "the table to be writable: it is read-only",
     243: "disk space: the warehouse's disk is full",
     241: "memory: the warehouse is at its limit",
     252: "merges: the table has too many parts",
