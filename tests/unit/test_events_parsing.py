@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tally.events import ACTIONS, Event, Reason, Rejection, initiator_of, outcome, parse
 from tally.events.parsing import MAX_CONTEXT_BYTES, MAX_MESSAGE_BYTES
+from tests.messages import BAD_MESSAGES, JUDGED_BEYOND_THE_MESSAGE, VALID_CONTEXTS
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 EVENT_ID = "018f3a5e-7c1b-7d2e-9a43-0123456789ab"
@@ -355,34 +356,18 @@ def test_only_some_actions_are_the_users_own():
     }  # fmt: skip
 
 
-VALID_CONTEXTS = {
-    "SIGN_UP": {"invite_code_hash": "h"},
-    "LOGIN": {"method": "password"},
-    "LOGOUT": {},
-    "DAILY_LOGIN": {"streak_count": 3},
-    "LOGIN_FAILED": {"reason": "password"},
-    "LOGIN_LOCKED": {},
-    "TOKEN_REFRESHED": {},
-    "SLOT_SPIN": {"round_id": "r", "state": "started", "bet": 1},
-    "GACHA_SPIN": {"round_id": "r", "bet": 10, "payout": 0, "units": 10},
-    "RPS_PLAY": {"round_id": "r", "bet": 1, "payout": 1, "result": "draw", "is_demo": True},
-    "CRASH_ROUND": {"round_id": "r", "bet": 1, "payout": 0, "config_version": "v2"},
-    "SHOP_BUY": {"purchase_id": "p", "state": "success", "item_id": "i", "amount": 500},
-    "REWARD_GRANTED": {"reward_type": "daily", "amount": -5, "balance_after": 0},
-    "STREAK_CLAIM": {"streak_count": 7},
-    "ACHIEVEMENT_PROGRESS": {"achievement_code": "a", "progress": 0.5, "unlocked": False},
-    "BATTLE_PASS_PROGRESS": {"season": "s1", "tier": 2, "xp": 10},
-    "LEVEL_UP": {"level": 2},
-    "EVENT_JOIN": {"event_code": "e"},
-    "EVENT_CLAIM": {"event_code": "e"},
-    "AGE_VERIFIED": {"result": "passed"},
-    "FRAUD_BLOCKED": {"rule": "velocity"},
-    "ADMIN_ACTION": {"action": "grant", "actor": "admin-1"},
-    "WS_CONNECTED": {"path": "/ws"},
-    "WS_DISCONNECTED": {"path": "/ws", "close_code": 1000},
-    "DEPRECATED_ENDPOINT_CALLED": {"path": "/a", "method": "GET", "successor": "/b"},
-    "API_REQUEST": {"route": "/a", "caller": "web", "status": 200, "duration_ms": 1.5},
-}
+@pytest.mark.parametrize("name", BAD_MESSAGES)
+def test_a_bad_message_has_its_reason(name):
+    reason, raw = BAD_MESSAGES[name]
+    verdict = parse(raw, received_at=NOW)
+    assert isinstance(verdict, Rejection), verdict
+    assert verdict.reason is reason, verdict
+
+
+def test_every_reason_has_a_bad_message():
+    of_messages = {reason for reason, _ in BAD_MESSAGES.values()}
+    assert of_messages | JUDGED_BEYOND_THE_MESSAGE == set(Reason)
+    assert not of_messages & JUDGED_BEYOND_THE_MESSAGE
 
 
 @pytest.mark.parametrize("action_type", ACTIONS)

@@ -3,11 +3,11 @@
 import base64
 import json
 import urllib.request
-import uuid
 
 from ingest.batch import SCHEMA, Batch
 from ingest.streams import Stream
 from ingest.writer import INSERT_SETTINGS
+from tally.events import ACTIONS
 from tally.warehouse import connect
 from tests.integration.ingest.pipeline import (
     PARTITIONS,
@@ -19,39 +19,13 @@ from tests.integration.ingest.pipeline import (
     slot_round,
     until,
 )
-
-
-def bad_messages() -> dict[str, list[bytes | None]]:
-    """Every kind of message that must be refused, by its reason."""
-    text = encode(slot_round())
-    return {
-        "tombstone": [None],
-        "not_utf8": [b"\xff\x00\xfe", text.replace(b"SLOT", b"SL\xffT")],
-        "not_json": [b"", b"{", text + b"}", text.replace(b"250", b"NaN"), b"\xef\xbb\xbf" + text,
-                     text.replace(b'"bet"', b'"\\ud800": 1, "bet"')],
-        "not_object": [b"[1]", b'"text"'],
-        "too_large": [encode(slot_round(note="x" * 300_000))],
-        "schema": [
-            encode(slot_round(user_id="1")), encode(slot_round(user_id=1.5)),
-            encode(slot_round(event_id=uuid.uuid4().hex)), encode(slot_round(schema_version=9)),
-            encode(slot_round(occurred_at="2026-03-01T11:59:58")), encode(slot_round(context=None)),
-            encode(slot_round(context="{}")), text.replace(b"250", b"250.5"),
-            text.replace(b'"bet"', b'"bet": 1, "bet"'),
-            text.replace(b'"bet"', b'"\\u0000": 1, "bet"'),
-            encode(slot_round(context={"round_id": "r", "bet": 1})),
-            encode(slot_round(context={"round_id": "r", "bet": 1, "payout": 0, "n": "x" * 17_000})),
-        ],
-        "future_timestamp": [encode(slot_round(occurred_at="9999-01-01T00:00:00Z"))],
-        "too_old": [encode(slot_round(occurred_at="1850-01-01T00:00:00Z"))],
-        "contradiction": [encode(slot_round(
-            context={"round_id": "r", "bet": 1, "payout": 0, "result": "win"}))],
-    }  # fmt: skip
+from tests.messages import BAD_MESSAGES, VALID_CONTEXTS
 
 
 def test_bad_messages_are_kept_with_their_bytes_and_the_good_ones_around_them_count(
     pipeline: Pipeline,
 ) -> None:
-    bad = [(reason, value) for reason, values in bad_messages().items() for value in values]
+    bad = [(reason.value, value) for reason, value in BAD_MESSAGES.values()]
     mixed: list[bytes | None] = [encode(slot_round())]
     for _, value in bad:
         mixed += [value, encode(slot_round())]
@@ -103,6 +77,22 @@ def test_all_columns_arrive_as_they_were_sent(pipeline: Pipeline) -> None:
     assert row[10:] == ("라운드", "voided", "slot", 0, 0, 10, True)
 
 
+def test_every_action_type_lands(pipeline: Pipeline) -> None:
+    pipeline.start()
+    pipeline.produce(
+        [encode(slot_round(action_type=name, context=c)) for name, c in VALID_CONTEXTS.items()]
+    )
+    pipeline.wait()
+    rows = pipeline.query(
+        "select action_type, initiator, game_type, context from raw.events final where {here}"
+    )
+    found = {name: (initiator, game, json.loads(str(c))) for name, initiator, game, c in rows}
+    assert found == {
+        name: (action.initiator, action.game_type or "", VALID_CONTEXTS[name])
+        for name, action in ACTIONS.items()
+    }
+
+
 def test_duplicates_count_once_within_and_across_batches(pipeline: Pipeline) -> None:
     events = [encode(slot_round()) for _ in range(50)]
     pipeline.start()
@@ -116,6 +106,7 @@ def test_duplicates_count_once_within_and_across_batches(pipeline: Pipeline) -> 
 
 def test_one_batch_may_touch_more_than_a_hundred_months(pipeline: Pipeline) -> None:
     months = [f"{2015 + n // 12}-{n % 12 + 1:02d}-15T00:00:00Z" for n in range(130)]
+    pipeline.changes |= {"ingest_max_rows": len(months), "ingest_linger_ms": 60_000}
     pipeline.produce([encode(slot_round(occurred_at=month)) for month in months], partition=0)
     pipeline.start()
     pipeline.wait()
