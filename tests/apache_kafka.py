@@ -45,6 +45,8 @@ broker.heartbeat.interval.ms=200
 # An offset that the log has lost to retention is a case of its own test.
 log.retention.check.interval.ms=1000
 log.segment.delete.delay.ms=100
+# So is what compaction took away: the cleaner looks each 15 s by default.
+log.cleaner.backoff.ms=100
 num.network.threads=2
 num.io.threads=2
 """

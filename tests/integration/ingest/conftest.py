@@ -1,6 +1,7 @@
 """One warehouse for the tests of this folder, and a broker and an ingestion for each of them."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,7 @@ def pipeline(embedded_pipeline: Pipeline) -> Pipeline:
 
 @pytest.fixture(scope="session")
 def apache_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApacheKafka]:
-    """A node that no test may stop, because all of them share it."""
+    """A node that all tests share: who kills it starts it again."""
     with start_apache_kafka(tmp_path_factory.mktemp("kafka") / "node") as node:
         yield node
 
@@ -52,6 +53,58 @@ def kafka_pipeline(
 ) -> Iterator[Pipeline]:
     """The same on Apache Kafka, with topics and a group of its own."""
     made = Pipeline(tmp_path, shared_warehouse.url, apache_kafka.url, own_topics())
+    made.migrate()
+    made.create_topics()
+    yield made
+    made.end()
+
+
+USERS_OF_A_FAULT = 50
+
+
+@dataclass
+class Proving:
+    """A warehouse for faults, whose marts are proven at the end, and the users of each fault."""
+
+    folder: Path
+    warehouse: RunningServer
+    users: dict[str, range] = field(default_factory=dict)
+
+    def users_of(self, fault: str) -> range:
+        """Users that no other fault has, so that a wrong number names its fault."""
+        first = 1 + len(self.users) * USERS_OF_A_FAULT
+        return self.users.setdefault(fault, range(first, first + USERS_OF_A_FAULT))
+
+    def kill_warehouse(self) -> None:
+        """SIGKILL."""
+        self.warehouse.kill()
+
+    def start_warehouse_again(self) -> None:
+        """On the same data and the same port."""
+        port = int(self.warehouse.url.rpartition(":")[2])
+        self.warehouse = start_clickhouse(self.folder / "warehouse", port=port)
+
+
+@pytest.fixture(scope="session")
+def proving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proving]:
+    folder = tmp_path_factory.mktemp("proving")
+    made = Proving(folder, start_clickhouse(folder / "warehouse"))
+    yield made
+    made.warehouse.stop()
+
+
+@pytest.fixture
+def faulty_pipeline(
+    request: pytest.FixtureRequest, tmp_path: Path, proving: Proving, apache_kafka: ApacheKafka
+) -> Iterator[Pipeline]:
+    """On Apache Kafka and the warehouse whose marts `test_ingest_proof.py` proves."""
+    made = Pipeline(
+        tmp_path,
+        proving.warehouse.url,
+        apache_kafka.url,
+        own_topics(),
+        users=proving.users_of(request.node.name),
+    )
     made.migrate()
     made.create_topics()
     yield made

@@ -1,11 +1,12 @@
 """The pipeline under test: a real broker, a real warehouse and `tally ingest` as a process."""
 
+import functools
+import itertools
 import json
 import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -15,13 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from ingest import migrations, topics
 from ingest.progress import wait_until_stored
 from tally.settings import Settings
 from tally.warehouse import connect
+from tests.integration.ingest.forked import Forked
 
-TALLY = [sys.executable, "-c", "from tally.cli import main; main()"]
 PARTITIONS = 3
 LIMIT_S = 60
 
@@ -43,6 +45,13 @@ def own_topics() -> dict[str, object]:
         "updates_topic": f"stats-updates-{name}",
         "ingest_group": f"tally-ingest-{name}",
     }
+
+
+@functools.cache
+def cluster_of(broker_url: str) -> str:
+    """The id of the cluster at an address; no test puts another one there."""
+    admin = AdminClient({"bootstrap.servers": broker_url})
+    return str(admin.list_topics(timeout=LIMIT_S).cluster_id)
 
 
 def slot_round(user_id: int = 1, **changes: object) -> dict[str, object]:
@@ -92,7 +101,8 @@ class Pipeline:
     warehouse_url: str
     broker_url: str
     changes: dict[str, object] = field(default_factory=dict)
-    process: subprocess.Popen[bytes] | None = None
+    process: Forked | None = None
+    users: range = range(1, 51)
 
     @property
     def settings(self) -> Settings:
@@ -137,36 +147,36 @@ class Pipeline:
         if self.process is not None and self.process.poll() is None:
             self.kill()
 
-    def start(self, command: Sequence[str] = (*TALLY, "ingest")) -> None:
-        """Start `tally ingest`, or another command, and wait until it has its partitions."""
+    def start(self, module: str = "tally", *arguments: str, is_awaited: bool = True) -> None:
+        """Start `tally ingest`, or another module, and wait until it has its partitions."""
         path = self.folder / "ingest.log"
         path.touch()
         before = self.log.count("assigned")
-        with path.open("ab") as log:
-            self.process = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log)
-        until(lambda: self.log.count("assigned") > before, "an assignment")
+        given = arguments or ("ingest",)
+        self.process = Forked(module, given, self.environment, path, path)
+        if is_awaited:
+            until(lambda: self.log.count("assigned") > before, "an assignment")
 
     def stop(self) -> int:
         """SIGTERM; the exit code."""
-        assert self.process is not None
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(LIMIT_S)
+        return self._signal(signal.SIGTERM).wait(LIMIT_S)
 
     def kill(self) -> None:
         """SIGKILL."""
-        assert self.process is not None
-        self.process.kill()
-        self.process.wait()
+        self._signal(signal.SIGKILL).wait(LIMIT_S)
 
     def suspend(self) -> None:
         """SIGSTOP: to the group it is as good as dead, until it is resumed."""
-        assert self.process is not None
-        self.process.send_signal(signal.SIGSTOP)
+        self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         """SIGCONT."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> Forked:
         assert self.process is not None
-        self.process.send_signal(signal.SIGCONT)
+        self.process.send_signal(number)
+        return self.process
 
     def wait(self, timeout_s: float = LIMIT_S) -> None:
         """Wait until everything in Kafka is stored."""
@@ -174,9 +184,17 @@ class Pipeline:
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a `tally` command to its end."""
-        return subprocess.run(
-            [*TALLY, *arguments], env=self.environment, capture_output=True, text=True, check=False
-        )
+        said = [self.folder / f"command.{name}" for name in ("out", "err")]
+        for path in said:
+            path.write_bytes(b"")
+        code = Forked("tally", arguments, self.environment, *said).wait(LIMIT_S)
+        out, err = (path.read_text() for path in said)
+        return subprocess.CompletedProcess(arguments, code, out, err)
+
+    def rounds(self, count: int) -> list[bytes | None]:
+        """Messages of as many rounds, by this pipeline's users in turn."""
+        users = itertools.cycle(self.users)
+        return [encode(slot_round(next(users))) for _ in range(count)]
 
     def produce(
         self, values: Sequence[bytes | None], *, partition: int | None = None, key: bytes = b"1"
@@ -194,14 +212,14 @@ class Pipeline:
     def query(self, sql: str) -> Sequence[Sequence[object]]:
         """Rows of a query over raw; `{here}` is the condition of this broker's streams."""
         client = connect(self.settings)
-        return client.query(sql.replace("{here}", self.here)).result_rows
+        return client.query(
+            sql.replace("{here}", self.here) if "{here}" in sql else sql
+        ).result_rows
 
     @property
     def here(self) -> str:
-        consumer = Consumer({"bootstrap.servers": self.broker_url, "group.id": "test"})
-        cluster = consumer.list_topics(timeout=10).cluster_id
-        consumer.close()
-        return f"startsWith(stream, '{cluster}/{self.settings.actions_topic}/')"
+        """The condition of this broker's streams of this topic."""
+        return f"startsWith(stream, '{cluster_of(self.broker_url)}/{self.settings.actions_topic}/')"
 
     def count(self) -> int:
         """Accepted events of this broker, each once."""

@@ -1,14 +1,31 @@
 """Whatever is killed, everything that Kafka took is in raw once and the ledger has no hole."""
 
+import functools
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.integration.ingest.pipeline import PARTITIONS, Pipeline, encode, slot_round, until
+from ingest import migrations
+from ingest.migrations import Migration, read_chain
+from tally.warehouse import connect
+from tests.integration.ingest.conftest import Proving
+from tests.integration.ingest.pipeline import (
+    PARTITIONS,
+    Pipeline,
+    encode,
+    free_port,
+    ready,
+    slot_round,
+    until,
+)
+from tests.integration.ingest.proxy import Proxy
 from tests.servers import RunningServer, start_clickhouse, start_kafka
 
-EVENTS = 20_000
+EVENTS = 10_000
+DOWN_S = 60
+LEAVING_S = 6  # what leaving costs beyond the drain
 
 
 @pytest.fixture
@@ -171,24 +188,127 @@ def test_a_message_that_the_warehouse_refuses_is_found_and_the_others_are_stored
         pipeline.end()
 
 
-def test_a_view_that_fails_is_waited_for(
-    tmp_path: Path, own_warehouse: RunningServer, broker: RunningServer
-) -> None:
+def test_a_view_that_fails_is_waited_for(faulty_pipeline: Pipeline) -> None:
     """Some tables have the batch and others not, until the view works again: then each has it."""
-    pipeline = Pipeline(tmp_path, own_warehouse.url, broker.url)
-    pipeline.migrate()
+    pipeline = faulty_pipeline
     view = "alter table raw.landing_to_arrivals modify query select stream, offset, user_id, "
     rest = "toDate(occurred_at, 'UTC') as occurred_date, round_id from raw.landing "
-    pipeline.query(view + rest + "where reason = '' and throwIf(user_id = 50) = 0")
-    pipeline.produce([encode(slot_round(user_id=n + 1)) for n in range(100)], partition=0)
-    pipeline.start()
+    failing = f"and throwIf(user_id = {pipeline.users[7]}) = 0"
+    pipeline.query(view + rest + "where reason = '' " + failing)
     try:
+        pipeline.produce(pipeline.rounds(100), partition=0)
+        pipeline.start()
         until(lambda: "waiting to store batch" in pipeline.log, "word of what it waits for")
+    finally:
         pipeline.query(view + rest + "where reason = ''")
+    pipeline.wait()
+    assert pipeline.verify()["events"] == 100
+    assert pipeline.query("select count() from raw.arrivals where {here}") == [(100,)]
+    assert pipeline.stop() == 0
+
+
+def says(pipeline: Pipeline, text: str) -> bool:
+    return text in pipeline.log
+
+
+def rows_of(pipeline: Pipeline, table: str) -> int:
+    ((rows,),) = pipeline.query(f"select count() from {table} where {{here}}")
+    return int(str(rows))
+
+
+def test_an_insert_whose_answer_is_lost(faulty_pipeline: Pipeline, proving: Proving) -> None:
+    """It is done and nobody hears of it: claims and batches are sent again and are there once."""
+    pipeline = faulty_pipeline
+    with Proxy(proving.warehouse.url) as proxy:
+        pipeline.warehouse_url = proxy.url
+        pipeline.start()
+        pipeline.warehouse_url = proving.warehouse.url  # for what the test itself asks
+        for asked, step, written in (
+            ("raw.event_ids", "claim", "raw.event_ids"),
+            ("raw.landing", "store", "raw.arrivals"),
+        ):
+            before = rows_of(pipeline, written)
+            proxy.loses_answers_about = asked
+            pipeline.produce([*pipeline.rounds(100), b"{"], partition=0)
+            until(functools.partial(says, pipeline, f"waiting to {step}"), "a lost answer")
+            assert rows_of(pipeline, written) > before, "nothing was done"
+            proxy.loses_answers_about = ""
+            pipeline.wait()
+        account = pipeline.verify()
+        assert (account["events"], account["duplicates"], account["dead_letters"]) == (200, 0, 2)
+        for table in ("raw.events", "raw.arrivals", "raw.event_ids"):
+            assert rows_of(pipeline, table) == 200
+        assert pipeline.stop() == 0
+
+
+def test_a_warehouse_that_is_down_for_a_minute(faulty_pipeline: Pipeline, proving: Proving) -> None:
+    """Messages flow on, SIGTERM still works, and a new start waits as well."""
+    pipeline = faulty_pipeline
+    port = free_port()
+    pipeline.changes |= {
+        "ingest_max_rows": 50, "ingest_metrics_port": port, "ingest_drain_seconds": 2,
+    }  # fmt: skip
+    pipeline.start()
+    pipeline.produce(pipeline.rounds(2_000), partition=0)
+    until(lambda: pipeline.count() > 0, "the first events")
+    proving.kill_warehouse()
+    down_since = time.monotonic()
+    sent_meanwhile = 0
+    try:
+        until(lambda: "needs a connection" in str(ready(port)[1]["waiting"]), "the words")
+        assert ready(port)[0] == 503
+        asked = time.monotonic()
+        assert pipeline.stop() == 0
+        assert time.monotonic() - asked < 2 + LEAVING_S
+        pipeline.start()
+        while time.monotonic() - down_since < DOWN_S:
+            pipeline.produce(pipeline.rounds(20), partition=1)
+            sent_meanwhile += 20
+            time.sleep(1)  # the minute is the fault
+    finally:
+        proving.start_warehouse_again()
+    pipeline.wait()
+    until(lambda: ready(port)[0] == 200, "readiness")
+    assert pipeline.verify()["events"] == 2_000 + sent_meanwhile
+    assert pipeline.stop() == 0
+
+
+def test_a_migration_under_running_ingestion(
+    tmp_path: Path, own_warehouse: RunningServer, broker: RunningServer
+) -> None:
+    """A typed column with a default: no stop, no loss, old and new events have it."""
+    pipeline = Pipeline(tmp_path, own_warehouse.url, broker.url, {"ingest_max_rows": 50})
+    pipeline.migrate()
+    pipeline.start()
+    process = pipeline.process
+    assert process is not None
+    chain = read_chain()
+    wheel = Migration(
+        len(chain) + 1,
+        "wheel.sql",
+        "0" * 64,
+        (
+            (
+                "alter table raw.events add column wheel LowCardinality(String) "
+                "default JSONExtractString(context, 'wheel')"
+            ),
+        ),
+    )
+    stake = {"bet": 1, "payout": 0, "wheel": "gold"}
+    events = [slot_round(context={"round_id": f"r{n}", **stake}) for n in range(3_000)]
+    try:
+        pipeline.produce([encode(event) for event in events[:1_500]], partition=0)
+        until(lambda: pipeline.count() > 0, "the first events")
+        assert list(migrations.migrate(connect(pipeline.settings), [*chain, wheel])) == [wheel]
+        assert pipeline.count() < 1_500, "all was stored: nothing ran under the migration"
+        pipeline.produce([encode(event) for event in events[1_500:]], partition=1)
         pipeline.wait()
-        assert pipeline.verify()["events"] == 100
-        ((arrivals,),) = pipeline.query("select count() from raw.arrivals")
-        assert arrivals == 100
+        assert process.poll() is None
+        assert "waiting to" not in pipeline.log
+        assert pipeline.verify()["events"] == 3_000
+        assert pipeline.query("select countIf(wheel = 'gold'), count() from raw.events final") == [
+            (3_000, 3_000)
+        ]
         assert pipeline.stop() == 0
     finally:
         pipeline.end()
