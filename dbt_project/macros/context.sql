@@ -10,3 +10,7 @@
 {% macro context_flag(field) -%}
     JSONExtractBool(context, '{{ field }}')
 {%- endmacro %}
+
+{% macro context_number(field) -%}
+    JSONExtractFloat(context, '{{ field }}')
+{%- endmacro %}

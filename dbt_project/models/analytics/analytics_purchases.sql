@@ -1,0 +1,3 @@
+{{ config(alias='purchases', enabled=(target.type == 'clickhouse')) }}
+
+select * from {{ ref('purchases') }}

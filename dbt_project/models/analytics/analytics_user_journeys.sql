@@ -1,0 +1,3 @@
+{{ config(alias='user_journeys', enabled=(target.type == 'clickhouse')) }}
+
+select * from {{ ref('user_journeys') }}

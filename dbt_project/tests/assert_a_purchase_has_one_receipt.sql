@@ -1,0 +1,3 @@
+select *
+from {{ ref('purchases') }}
+where receipts > 1

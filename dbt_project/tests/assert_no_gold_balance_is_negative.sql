@@ -1,0 +1,3 @@
+select *
+from {{ ref('gold_ledger') }}
+where balance_after < 0

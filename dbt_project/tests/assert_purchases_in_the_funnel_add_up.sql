@@ -1,0 +1,3 @@
+select *
+from {{ ref('purchase_funnel') }}
+where opened != succeeded + failed + pending or buyers > succeeded
