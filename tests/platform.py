@@ -53,6 +53,7 @@ class Platform:
                 "action_type": event.action_type,
                 "initiator": str(event.initiator),
                 "occurred_at": event.occurred_at,
+                "session_id": event.session_id,
                 "context": event.context.decode(),
                 "round_id": event.round_id,
                 "round_state": event.round_state,
