@@ -27,20 +27,27 @@ class DefiningSql:
     """
 
     def __init__(self, project: Path = DBT_PROJECT) -> None:
-        self._texts: dict[str, str] = {}
-        self._macros: dict[str, list[str]] = {}
-        for path in sorted((project / "models").rglob("*.sql")):
-            self._texts[f"model {path.stem}"] = path.read_text(encoding="utf-8")
-        for path in sorted((project / "macros").rglob("*.sql")):
-            for found in _MACRO.finditer(path.read_text(encoding="utf-8")):
+        texts = {f"model {path.stem}": _read(path) for path in _files(project, "models", "sql")}
+        texts |= {f"model {path.stem}": _read(path) for path in _files(project, "seeds", "csv")}
+        macros: dict[str, list[str]] = {}
+        for path in _files(project, "macros", "sql"):
+            for found in _MACRO.finditer(_read(path)):
                 name = found[1]
-                self._texts[f"macro {name}"] = found[0]
+                texts[f"macro {name}"] = found[0]
                 # clickhouse__utc_date is reached through utc_date.
                 for called in {name, name.partition("__")[2] or name}:
-                    self._macros.setdefault(called, []).append(f"macro {name}")
+                    macros.setdefault(called, []).append(f"macro {name}")
+        self._sql = {
+            name: " ".join(_COMMENT.sub(" ", text).split()) for name, text in texts.items()
+        }
+        self._uses = {
+            name: [f"model {model}" for model in _REF.findall(text)]
+            + [macro for called in _CALL.findall(text) for macro in macros.get(called, ())]
+            for name, text in texts.items()
+        }
 
     def upstream(self, models: Iterable[str]) -> dict[str, str]:
-        """The models, and all models and macros that they are made of, with their SQL by name.
+        """The models, and all models, seeds and macros that they are made of: their SQL by name.
 
         Raises `TallyError` for a model that is not in the project.
         """
@@ -50,16 +57,13 @@ class DefiningSql:
             name = waiting.pop()
             if name in found:
                 continue
-            if name not in self._texts:
+            if name not in self._sql:
                 raise TallyError(
                     f"The dbt project has no {name}, which a metric is read from.",
                     hint="Run from a complete installation: dbt_project is part of the package.",
                 )
-            text = self._texts[name]
-            found[name] = " ".join(_COMMENT.sub(" ", text).split())
-            waiting += [f"model {model}" for model in _REF.findall(text)]
-            for called in _CALL.findall(text):
-                waiting += self._macros.get(called, ())
+            found[name] = self._sql[name]
+            waiting += self._uses[name]
         return found
 
     def hash_of(self, metric: Metric) -> str:
@@ -80,6 +84,14 @@ def metric_hashes() -> dict[str, str]:
 def definition_hash(names: tuple[str, ...]) -> str:
     """One hash for an answer that holds the metrics `names`."""
     return _digest(metric_hashes()[name] for name in sorted(names))
+
+
+def _files(project: Path, folder: str, kind: str) -> list[Path]:
+    return sorted((project / folder).rglob(f"*.{kind}"))
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
 
 
 def _digest(parts: Iterable[str]) -> str:

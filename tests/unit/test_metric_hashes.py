@@ -19,7 +19,8 @@ FILES = {
         "-- depends_on: {{ ref('before') }}\n"
         "{% if is_incremental() %}{{ touched() }}{% endif %} select 1\n"
     ),
-    "models/marts/before.sql": "select {{ utc_date('at') }}\n",
+    "models/marts/before.sql": "select {{ utc_date('at') }} from {{ ref('types') }}\n",
+    "seeds/types.csv": "action_type,initiator\nLOGIN,user\n",
     "models/marts/other.sql": "select 2\n",
     "macros/one.sql": (
         "{#- Says how it ended. -#}\n"
@@ -54,12 +55,21 @@ def hashes(project: Path) -> tuple[str, str]:
     [
         ("models/marts/stats.sql", "select", "select distinct"),
         ("models/marts/before.sql", "select", "select distinct"),
+        ("seeds/types.csv", "LOGIN,user", "LOGIN,system"),
         ("macros/one.sql", "= 0", "= 1"),
         ("macros/two.sql", "}4{", "}5{"),
         ("macros/two.sql", "::date", "::text"),
         ("macros/two.sql", "'UTC')", "'Asia/Seoul')"),
     ],
-    ids=["model", "model upstream", "macro", "untaken branch", "one target", "another target"],
+    ids=[
+        "model",
+        "model upstream",
+        "seed",
+        "macro",
+        "untaken branch",
+        "one target",
+        "another target",
+    ],
 )
 def test_sql_upstream_of_a_metric_changes_its_hash_and_no_other(
     project: Path, name: str, old: str, new: str
