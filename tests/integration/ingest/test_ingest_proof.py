@@ -29,7 +29,7 @@ def test_the_marts_and_the_api_are_right_after_every_fault(proving: Proving) -> 
     with serving(settings) as api:
         asked = settings.model_copy(update={"api_url": str(api.base_url).rstrip("/")})
         dates = [date(2026, 3, 1), datetime.now(UTC).date()]
-        proof = prove(asked, dates, wait_seconds=0, console=Console(stderr=True))
+        proof = prove(asked, dates, deep=True, wait_seconds=0, console=Console(stderr=True))
     fault_of = {user: fault for fault, users in proving.users.items() for user in users}
     found = Counter(
         fault_of.get(each.key.get("user_id", 0), "all users") for each in proof.differences
