@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.setup-complete
 
-.PHONY: help setup demo test check lint types imports sql generate generated lock clean
+.PHONY: help setup demo docs test check lint types imports sql generate generated lock clean
 
 # Each writes the files that follow from its definitions, in this order: the API's document has the
 # descriptions of the metrics.
@@ -35,6 +35,9 @@ $(SETUP): requirements.lock pyproject.toml
 
 demo: $(SETUP) ## bring the stack up, replay real rounds, materialize, verify; DEMO_EXIT=1 ends there
 	@$(BIN)/python -m tally.local.demo $(if $(DEMO_EXIT),--exit)
+
+docs: $(SETUP) ## serve the models' documentation and lineage, from the running stack
+	@$(BIN)/tally docs
 
 test: $(SETUP) check ## all checks and all tests
 	@echo "==> tests"

@@ -1,6 +1,9 @@
 """The commands of orchestration: `tally prepare` and `tally materialize`."""
 
+import contextlib
 import os
+import shutil
+from pathlib import Path
 
 import click
 
@@ -59,3 +62,26 @@ def materialize(settings: Settings, full_refresh: bool, deep: bool) -> None:
             hint=f"Run {result.run_id} is in the Dagster UI ({settings.dagster_url}).",
         )
     click.echo(f"materialized: {len(result.get_asset_materialization_events())} assets")
+
+
+@click.command()
+@click.option("--port", default=0, show_default=True, help="Loopback port; 0 takes a free one.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the page to this file and serve nothing.",
+)
+@with_settings
+def docs(settings: Settings, port: int, output: Path | None) -> None:
+    """Serve the documentation of every model: columns, tests, SQL and lineage, on one page."""
+    from orchestration.lib.docs import generate, serve
+
+    page = generate(settings)
+    if output is not None:
+        shutil.copyfile(page, output)
+        click.echo(output)
+        return
+    with serve(page, port) as server:
+        click.echo(f"http://127.0.0.1:{server.server_port}, until Ctrl-C")
+        with contextlib.suppress(KeyboardInterrupt):
+            server.serve_forever()

@@ -40,6 +40,7 @@ _SERVER_WORDS = re.compile(r"Code: (?P<code>\d+)\. DB::Exception: (?P<message>.*
 # The parser quotes what follows the error and names each of its hundred alternatives.
 _ALTERNATIVES = re.compile(r"\s*(?:\n ?FORMAT |Expected one of|\(version ).*", re.DOTALL)
 _HINTS = {
+    81: "`tally prepare` makes the databases of the models.",
     60: "`tally sql 'show tables'` lists the views for analysts; the rest is `marts.<table>`.",
     164: "`tally sql` only reads.",
 }
@@ -76,14 +77,14 @@ def sql(
         raise TallyError("There is no statement.", hint='Try `tally sql "show tables"`.')
     if _FORMAT_CLAUSE.search(statement):
         raise TallyError("The statement ends with FORMAT.", hint="Use the option --format instead.")
-    with closing(connect(settings, database)) as client:
-        try:
+    try:
+        with closing(connect(settings, database)) as client:
             if output == "table":
                 _print_table(client, statement, TABLE_ROWS if limit is None else limit)
             else:
                 _print_text(client, statement, output, limit or 0)
-        except DatabaseError as error:
-            raise _readable(error) from error
+    except DatabaseError as error:
+        raise _readable(error) from error
 
 
 def _read_only(client: Client) -> dict[str, str]:

@@ -112,3 +112,9 @@ def test_an_error_says_what_is_wrong_and_not_more(ask: Ask, statement: str, mess
         raise error
     assert len(str(error)) < 250
     assert "DB::Exception" not in str(error)
+
+
+def test_a_warehouse_without_models_says_how_to_make_them(ask: Ask) -> None:
+    error = ask("select 1", "--database", "analytics").exception
+    assert isinstance(error, TallyError)
+    assert "tally prepare" in str(error)

@@ -1,0 +1,35 @@
+"""dbt's documentation as one page, and the smallest server for it."""
+
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from orchestration.lib.dbt import run_dbt, state_folder
+from tally.settings import Settings
+
+
+def generate(settings: Settings) -> Path:
+    """Ask dbt for the page, which holds the manifest and the catalog and loads nothing else.
+
+    Raises `TallyError` with dbt's own words where it fails.
+    """
+    run_dbt(["docs", "generate", "--static"], settings)
+    page = state_folder(settings) / "static_index.html"
+    # In a folder of its own, so that a server of it shows nothing besides.
+    served = settings.home.absolute() / "dbt" / "docs" / "index.html"
+    served.parent.mkdir(parents=True, exist_ok=True)
+    page.replace(served)
+    return served
+
+
+def serve(page: Path, port: int) -> ThreadingHTTPServer:
+    """A server of the page on loopback that is not started yet."""
+    handler = partial(_Quiet, directory=str(page.parent))
+    return ThreadingHTTPServer(("127.0.0.1", port), handler)
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    """Serves files and prints no line for each."""
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Nothing."""
