@@ -10,6 +10,9 @@ from ingest.migrations.chain import split_statements
 from tally.warehouse import ANALYTICS, connect
 from tests.platform import Platform
 
+# Several runs of dbt come before the first of these tests.
+pytestmark = pytest.mark.timeout(600)
+
 PAGE = (Path(__file__).parents[2] / "docs" / "analysts.md").read_text()
 COOKBOOK, _, REST = PAGE.partition("## Cookbook")[2].partition("\n## ")
 

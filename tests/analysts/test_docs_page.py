@@ -8,9 +8,13 @@ import sys
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tally.settings import child_environment
 from tests.platform import Platform
+
+# Several runs of dbt come before the first of these tests.
+pytestmark = pytest.mark.timeout(600)
 
 
 def test_the_page_is_served_with_models_columns_and_lineage(world: Platform) -> None:

@@ -13,6 +13,9 @@ from tests.analysts.conftest import Report, run_report
 from tests.platform import Platform
 from tests.servers import start_clickhouse
 
+# Several runs of dbt come before the first of these tests.
+pytestmark = pytest.mark.timeout(600)
+
 SECTIONS = ["Active users", "Retention", "Games", "Active days", "Ingestion"]
 
 
