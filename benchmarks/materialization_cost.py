@@ -333,6 +333,8 @@ def main(events: tuple[int, ...], peer: bool) -> None:
         with tempfile.TemporaryDirectory(prefix="materialization-") as folder:
             costs[count] = measure(count, Path(folder), peer=peer)
     smallest, largest = min(costs), max(costs)
+    if smallest == largest:
+        return
     growth = costs[largest].seconds / costs[smallest].seconds
     cpu = costs[largest].cpu_seconds / costs[smallest].cpu_seconds
     print(
