@@ -1,11 +1,18 @@
 """The one way into ClickHouse: clients with the session settings that keep numbers exact."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import clickhouse_connect
 from clickhouse_connect.driver import AsyncClient, Client
 
 from tally.settings import Settings
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 RAW = "raw"
 MARTS = "marts"
@@ -40,3 +47,16 @@ def connect(settings: Settings, database: str = "default") -> Client:
 async def connect_async(settings: Settings, database: str = "default") -> AsyncClient:
     """An asynchronous client."""
     return await clickhouse_connect.get_async_client(**_arguments(settings, database))  # type: ignore[arg-type]
+
+
+def stream_arrow(client: Client, query: str) -> Iterator[pa.Table]:
+    """The rows of a query, a block at a time; an empty result is one table that has its columns."""
+    import pyarrow as pa
+
+    is_empty = True
+    with client.query_arrow_stream(query) as blocks:
+        for block in blocks:
+            is_empty = False
+            yield block if isinstance(block, pa.Table) else pa.Table.from_batches([block])
+    if is_empty:
+        yield client.query_arrow(f"select * from ({query}) limit 0")

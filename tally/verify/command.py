@@ -21,6 +21,7 @@ from rich.table import Table
 from tally.backlog import messages_behind
 from tally.cli import with_settings
 from tally.errors import TallyError
+from tally.progress import ProgressLine
 from tally.settings import Settings
 from tally.tokens import LocalSigner
 from tally.verify.answers import Question, compare_answers
@@ -35,7 +36,6 @@ SHOWN_DIFFERENCES = 20
 ATTEMPTS = 3
 
 _POLL_SECONDS = 0.5
-_PROGRESS_SECONDS = 5.0
 
 _LEDGER_END = """
 select stream, max(last_offset) from raw.ingest_ledger group by stream order by stream
@@ -116,7 +116,7 @@ def _prove_once(
 ) -> Proof:
     started = time.perf_counter()
     proof = Proof(as_of=[as_of.isoformat() for as_of in dates])
-    report = _Progress(console)
+    report = ProgressLine(console)
     with (
         tempfile.TemporaryDirectory(prefix="tally-verify-") as folder,
         duckdb.connect(Path(folder) / "proof.duckdb") as database,
@@ -185,20 +185,6 @@ def _wait_for_marts(warehouse: Client, limit_seconds: float, console: Console) -
                 hint="Run `tally materialize`, then verify again.",
             )
         time.sleep(_POLL_SECONDS)
-
-
-class _Progress:
-    """A line that replaces itself on a terminal, and one line an interval elsewhere."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._interval = 0.1 if console.is_terminal else _PROGRESS_SECONDS
-        self._told = time.monotonic()
-
-    def __call__(self, message: str) -> None:
-        if time.monotonic() - self._told >= self._interval:
-            self._told = time.monotonic()
-            self._console.print(message, end="\r" if self._console.is_terminal else "\n")
 
 
 def _print(proof: Proof, console: Console) -> None:

@@ -6,6 +6,8 @@ import duckdb
 import pyarrow as pa
 from clickhouse_connect.driver import Client
 
+from tally.warehouse import stream_arrow
+
 # Every stored row, duplicates too: removing them is what is to be proven.
 _RAW_EVENTS = """
 select
@@ -37,15 +39,10 @@ def copy(
     """Make `table` of the rows of a query, a block at a time."""
     rows = 0
     into.execute(f"drop table if exists {table}")
-    with warehouse.query_arrow_stream(query) as blocks:
-        for block in blocks:
-            batch = block if isinstance(block, pa.Table) else pa.Table.from_batches([block])
-            _append(into, table, batch)
-            rows += batch.num_rows
-            progress(f"exported {rows:,} rows of {table}")
-    if rows == 0:
-        # A stream without a block has no schema to make the table from.
-        _append(into, table, warehouse.query_arrow(f"select * from ({query}) limit 0"))
+    for block in stream_arrow(warehouse, query):
+        _append(into, table, block)
+        rows += block.num_rows
+        progress(f"exported {rows:,} rows of {table}")
 
 
 def _append(into: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> None:
