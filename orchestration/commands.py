@@ -4,12 +4,13 @@ import contextlib
 import os
 import shutil
 from pathlib import Path
+from typing import get_args
 
 import click
 
 from tally.cli import with_settings
 from tally.errors import TallyError
-from tally.settings import Settings
+from tally.settings import Settings, Target
 
 
 @click.command()
@@ -25,9 +26,41 @@ def prepare(settings: Settings) -> None:
 @click.command()
 @click.option("--full-refresh", is_flag=True, help="Build every mart anew from all of raw.")
 @click.option("--deep", is_flag=True, help="Build and test every model, as the nightly run does.")
+@click.option(
+    "--target",
+    type=click.Choice(get_args(Target)),
+    default="clickhouse",
+    show_default=True,
+    help="The engine to build on: the warehouse, the system of record, or a file beside an export.",
+)
+@click.option(
+    "--from",
+    "export_folder",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="The export that the target duckdb is built from. [default: TALLY_EXPORT_FOLDER]",
+)
 @with_settings
-def materialize(settings: Settings, full_refresh: bool, deep: bool) -> None:
-    """Run the materialization job in this process and wait for it."""
+def materialize(
+    settings: Settings,
+    full_refresh: bool,
+    deep: bool,
+    target: Target,
+    export_folder: Path | None,
+) -> None:
+    """Bring the marts up to date and test them, in this process."""
+    if export_folder is not None:
+        settings = settings.model_copy(update={"export_folder": export_folder})
+    if target == "clickhouse":
+        _run_job(settings, full_refresh, deep)
+    else:
+        from orchestration.lib.dbt import run_dbt
+
+        run_dbt(["build", *(["--full-refresh"] if full_refresh else [])], settings, target)
+        click.echo(f"materialized on {target}")
+
+
+def _run_job(settings: Settings, full_refresh: bool, deep: bool) -> None:
+    """Run the materialization job as Dagster would, and wait for it."""
     os.environ["TALLY_HOME"] = str(settings.home.absolute())
     from dagster import DagsterInstance
 

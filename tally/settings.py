@@ -9,6 +9,7 @@ import os
 import sys
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import (
@@ -21,6 +22,8 @@ from pydantic_settings import (
 from tally.errors import TallyError
 
 ActiveDayDefinition = Literal["all_actions", "daily_login"]
+# The engines that the dbt project builds on.
+Target = Literal["clickhouse", "postgres", "duckdb"]
 
 STACK_SETTINGS = "settings.json"
 
@@ -59,6 +62,9 @@ class Settings(BaseSettings):
     kafka_bootstrap: str | None = Field(None, description="host:port[,host:port...]")
     postgres_url: str | None = Field(
         None, description="postgresql://... of the backend's system of record, if there is one."
+    )
+    export_folder: Path | None = Field(
+        None, description="What `tally export` wrote, from which the target duckdb is built."
     )
     api_url: str | None = None
     dagster_url: str | None = None
@@ -126,7 +132,9 @@ class Settings(BaseSettings):
         stack = JsonConfigSettingsSource(settings_cls, json_file=home / STACK_SETTINGS)
         return init_settings, env_settings, stack
 
-    def endpoint(self, name: Literal["clickhouse_url", "kafka_bootstrap", "api_url"]) -> str:
+    def endpoint(
+        self, name: Literal["clickhouse_url", "kafka_bootstrap", "postgres_url", "api_url"]
+    ) -> str:
         """The named endpoint.
 
         Raises `TallyError` where neither the environment nor the stack in `home` names it.
@@ -140,15 +148,35 @@ class Settings(BaseSettings):
             )
         return value
 
-    def warehouse_environment(self) -> dict[str, str]:
+    def warehouse_environment(self, target: Target = "clickhouse") -> dict[str, str]:
         """The variables that dbt's profile reads, for a process or a shell outside of Tally.
 
-        Raises `TallyError` where no warehouse is known.
+        Raises `TallyError` where the settings do not name what the target needs.
         """
+        if target == "postgres":
+            return self._postgres_environment()
+        if target == "duckdb":
+            if self.export_folder is None:
+                raise TallyError(
+                    "No export is known from which DuckDB could be built.",
+                    hint="Make one with `tally export --to DIR`, then name it: `--from DIR`, or "
+                    "TALLY_EXPORT_FOLDER.",
+                )
+            return {"TALLY_EXPORT_FOLDER": str(self.export_folder.absolute())}
         return {
             "TALLY_CLICKHOUSE_URL": self.endpoint("clickhouse_url"),
             "TALLY_CLICKHOUSE_USER": self.clickhouse_user,
             "TALLY_CLICKHOUSE_PASSWORD": self.clickhouse_password.get_secret_value(),
+        }
+
+    def _postgres_environment(self) -> dict[str, str]:
+        url = urlsplit(self.endpoint("postgres_url"))
+        return {
+            "TALLY_POSTGRES_HOST": url.hostname or "localhost",
+            "TALLY_POSTGRES_PORT": str(url.port or 5432),
+            "TALLY_POSTGRES_USER": unquote(url.username or "postgres"),
+            "TALLY_POSTGRES_PASSWORD": unquote(url.password or ""),
+            "TALLY_POSTGRES_DATABASE": url.path.removeprefix("/") or "postgres",
         }
 
 

@@ -40,3 +40,17 @@
     select toDate('2015-01-01') + number as date
     from numbers(toUInt64({{ utc_today() }} - toDate('2015-01-01') + 1))
 {%- endmacro %}
+
+
+{#- The moment at which a UTC date begins. -#}
+{% macro start_of_day(date) -%}
+    {{ return(adapter.dispatch('start_of_day', 'tally')(date)) }}
+{%- endmacro %}
+
+{% macro default__start_of_day(date) -%}
+    cast({{ date }} as timestamp) at time zone 'UTC'
+{%- endmacro %}
+
+{% macro clickhouse__start_of_day(date) -%}
+    toDateTime64({{ date }}, 3, 'UTC')
+{%- endmacro %}

@@ -5,6 +5,7 @@
     It is opened before the model reads and moves the model's watermark after its rows are in place, so a run
     that dies half way leaves the watermark where it was and the next run takes the same arrivals again. The ledger is
     written after its batch is readable, so nothing at or below to_offset can still appear.
+    The engines without a ledger have `default__` versions of these macros in materialized_days.sql.
 -#}
 {% macro materialization_windows() -%}
     marts.materialization_windows
@@ -25,33 +26,41 @@
 
 {% macro create_materialization_tables() %}
     {% if execute and flags.WHICH in ('run', 'build', 'test', 'docs', 'show') %}
-        {% do run_query('create database if not exists marts') %}
-        {% do run_query(
-            "create table if not exists " ~ materialization_windows() ~ " ("
-            ~ "model LowCardinality(String), run_id String, version UInt64, "
-            ~ "stream LowCardinality(String), from_offset Int64, to_offset Int64, "
-            ~ "opened_at DateTime default now()"
-            ~ ") engine = MergeTree order by (model, run_id) ttl opened_at + interval 30 day"
-        ) %}
-        {% do run_query(
-            "create table if not exists " ~ touched_user_days() ~ " ("
-            ~ "model LowCardinality(String), run_id String, user_id UInt64, date Date, "
-            ~ "recorded_at DateTime default now()"
-            ~ ") engine = MergeTree order by (model, run_id, user_id, date) "
-            ~ "ttl recorded_at + interval 30 day"
-        ) %}
-        {% do run_query(
-            "create table if not exists " ~ watermarks() ~ " ("
-            ~ "model LowCardinality(String), stream LowCardinality(String), to_offset Int64, "
-            ~ "version UInt64, materialized_at DateTime64(3, 'UTC') default now64(3, 'UTC')"
-            ~ ") engine = ReplacingMergeTree(version) order by (model, stream)"
-        ) %}
+        {{ return(adapter.dispatch('create_materialization_tables', 'tally')()) }}
     {% endif %}
+{% endmacro %}
+
+{% macro clickhouse__create_materialization_tables() %}
+    {% do run_query('create database if not exists marts') %}
+    {% do run_query(
+        "create table if not exists " ~ materialization_windows() ~ " ("
+        ~ "model LowCardinality(String), run_id String, version UInt64, "
+        ~ "stream LowCardinality(String), from_offset Int64, to_offset Int64, "
+        ~ "opened_at DateTime default now()"
+        ~ ") engine = MergeTree order by (model, run_id) ttl opened_at + interval 30 day"
+    ) %}
+    {% do run_query(
+        "create table if not exists " ~ touched_user_days() ~ " ("
+        ~ "model LowCardinality(String), run_id String, user_id UInt64, date Date, "
+        ~ "recorded_at DateTime default now()"
+        ~ ") engine = MergeTree order by (model, run_id, user_id, date) "
+        ~ "ttl recorded_at + interval 30 day"
+    ) %}
+    {% do run_query(
+        "create table if not exists " ~ watermarks() ~ " ("
+        ~ "model LowCardinality(String), stream LowCardinality(String), to_offset Int64, "
+        ~ "version UInt64, materialized_at DateTime64(3, 'UTC') default now64(3, 'UTC')"
+        ~ ") engine = ReplacingMergeTree(version) order by (model, stream)"
+    ) %}
 {% endmacro %}
 
 
 {#- Opens the window of this run: from the model's watermark to the end of the ledger. -#}
 {% macro open_window() %}
+    {{ return(adapter.dispatch('open_window', 'tally')()) }}
+{% endmacro %}
+
+{% macro clickhouse__open_window() %}
     insert into {{ materialization_windows() }}
         (model, run_id, version, stream, from_offset, to_offset)
     select
@@ -84,6 +93,10 @@
 
 {#- Closes it: the model has now seen all of the window. -#}
 {% macro close_window() %}
+    {{ return(adapter.dispatch('close_window', 'tally')()) }}
+{% endmacro %}
+
+{% macro clickhouse__close_window() %}
     insert into {{ watermarks() }} (model, stream, to_offset, version)
     select
         model,
@@ -103,12 +116,20 @@
 {#- The version of the rows that this run appends: the server's time when its window was opened. A later
     run has read at least as much, so the highest version of a row is always the best informed. -#}
 {% macro window_version() -%}
-    (select max(version) from {{ materialization_windows() }} where {{ is_current_window() }})
+    {{ return(adapter.dispatch('window_version', 'tally')()) }}
+{%- endmacro %}
+
+{% macro clickhouse__window_version() -%}
+    assumeNotNull(toUInt64((select max(version) from {{ materialization_windows() }} where {{ is_current_window() }})))
 {%- endmacro %}
 
 
 {#- Writes down the user-days that this run has to recompute: none where it reads everything anyway. -#}
 {% macro record_touched_days() %}
+    {{ return(adapter.dispatch('record_touched_days', 'tally')()) }}
+{% endmacro %}
+
+{% macro clickhouse__record_touched_days() %}
     {% if is_incremental() %}
         insert into {{ touched_user_days() }} (model, run_id, user_id, date)
         with
@@ -132,8 +153,7 @@
 
 {#- The touched days of this run, for the macros of player_days.sql. -#}
 {% macro touched_in_window() %}
-    {% set recorded = touched_user_days()
-        ~ " where model = '" ~ this.identifier ~ "' and run_id = '" ~ invocation_id ~ "'" %}
+    {% set recorded = touched_user_days() ~ " where " ~ is_current_window() %}
     {{ return({
         'users': '(select user_id from ' ~ recorded ~ ')',
         'days': '(select user_id, date from ' ~ recorded ~ ')',
@@ -173,8 +193,30 @@
 {%- endmacro %}
 
 
+{#- Restricts accepted events to the whole histories of the rounds that this run has to recompute. -#}
+{% macro is_in_a_round_of_this_run(touched) -%}
+    {{ return(adapter.dispatch('is_in_a_round_of_this_run', 'tally')(touched)) }}
+{%- endmacro %}
+
+{% macro clickhouse__is_in_a_round_of_this_run(touched) -%}
+    user_id in {{ touched.users }}
+    and occurred_at >= {{ start_of_day(touched.first_date) }}
+    and occurred_at < {{ start_of_day(touched.last_date ~ ' + 1') }}
+    and (user_id, round_id) in (
+        select
+            user_id,
+            round_id
+        from ({{ arrivals_in_window() }})
+    )
+{%- endmacro %}
+
+
 {#- The arrivals that at least one of the models has not seen. -#}
 {% macro arrivals_past_watermarks(model_names) -%}
+    {{ return(adapter.dispatch('arrivals_past_watermarks', 'tally')(model_names)) }}
+{%- endmacro %}
+
+{% macro clickhouse__arrivals_past_watermarks(model_names) -%}
     select
         user_id,
         occurred_date,
@@ -199,4 +241,19 @@
     where model in ('{{ model_names | join("', '") }}')
     group by stream
     having count() = {{ model_names | length }}
+{%- endmacro %}
+
+
+{#- What the hooks of a mart read and its own text does not name: dbt wants to know of it from there. -#}
+{% macro read_by_hooks() -%}
+    {{ return(adapter.dispatch('read_by_hooks', 'tally')()) }}
+{%- endmacro %}
+
+{% macro default__read_by_hooks() -%}
+    {{ accepted_events() }}
+{%- endmacro %}
+
+{% macro clickhouse__read_by_hooks() -%}
+    {{ source('raw', 'arrivals') }} {{ source('raw', 'events') }} {{ source('raw', 'round_events') }}
+    {{- ' ' ~ source('raw', 'ingest_ledger') }}
 {%- endmacro %}

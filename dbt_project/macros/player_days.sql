@@ -21,7 +21,7 @@
     select
         user_id,
         {{ utc_date('occurred_at') }} as date
-    from {{ source('raw', 'round_events') }}
+    from {{ accepted_round_events() }}
     where
         user_id in (select user_id from {{ arrived }})
         and (user_id, round_id) in (
@@ -34,11 +34,11 @@
 {%- endmacro %}
 
 
-{#- Restricts raw events to the touched days. The bounds let ClickHouse skip whole months. -#}
+{#- Restricts accepted events to the touched days. The bounds let ClickHouse skip whole months. -#}
 {% macro is_on_touched_day(touched) -%}
     user_id in {{ touched.users }}
-    and occurred_at >= toDateTime64({{ touched.first_date }}, 3, 'UTC')
-    and occurred_at < toDateTime64({{ touched.last_date }} + 1, 3, 'UTC')
+    and occurred_at >= {{ start_of_day(touched.first_date) }}
+    and occurred_at < {{ start_of_day(touched.last_date ~ ' + 1') }}
     and (user_id, {{ utc_date('occurred_at') }}) in {{ touched.days }}
 {%- endmacro %}
 
@@ -61,41 +61,38 @@
         user_id,
         {{ utc_date('occurred_at') }} as date,
         {% for column, condition in active_day_definitions().items() %}
-            max({{ condition }}) as {{ column }},
+            max(case when {{ condition }} then 1 else 0 end) as {{ column }},
         {% endfor %}
-        uniqExact(event_id) as events
-    from {{ source('raw', 'events') }}
+        {{ count_distinct('event_id') }} as events
+    from {{ accepted_events() }}
     {% if touched %}where {{ is_on_touched_day(touched) }}{% endif %}
     group by user_id, date
 {%- endmacro %}
 
 
-{#- One row per round: its state is that of its latest event (occurred_at, then event_id as text);
-    stakes, results and game are those of its latest settled event. -#}
+{#- One row per round: its state and all else are those of its latest event (`latest_events`), so that
+    stakes, results and game of a round in state settled are those of its latest settled event. -#}
 {% macro rounds(touched=none) -%}
-    select
-        user_id,
-        round_id,
-        argMax(round_state, (occurred_at, toString(event_id))) as state,
-        argMaxIf(
-            (occurred_at, game_type, bet, payout, is_demo),
-            (occurred_at, toString(event_id)),
-            round_state = 'settled'
-        ) as settled,
-        groupUniqArray(({{ utc_date('occurred_at') }}, game_type)) as seen_on
-    from {{ source('raw', 'round_events') }}
-    {% if touched %}
-        where
-            user_id in {{ touched.users }}
-            and (user_id, round_id) in (
-                select
-                    user_id,
-                    round_id
-                from {{ source('raw', 'events') }}
-                where round_id != '' and {{ is_on_touched_day(touched) }}
-            )
-    {% endif %}
-    group by user_id, round_id
+    {% set condition = is_in_a_round_of_touched_day(touched) if touched else 'true' %}
+    {{ latest_events(
+        accepted_round_events(),
+        ['user_id', 'round_id'],
+        ['round_state', 'occurred_at', 'game_type', 'bet', 'payout', 'is_demo'],
+        condition,
+    ) }}
+{%- endmacro %}
+
+
+{#- Restricts the events of rounds to the whole histories of those that have an event on a touched day. -#}
+{% macro is_in_a_round_of_touched_day(touched) -%}
+    user_id in {{ touched.users }}
+    and (user_id, round_id) in (
+        select
+            user_id,
+            round_id
+        from {{ accepted_events() }}
+        where round_id != '' and {{ is_on_touched_day(touched) }}
+    )
 {%- endmacro %}
 
 
@@ -104,26 +101,41 @@
 {% macro games_by_day(touched=none) -%}
     select
         user_id,
-        seen.1 as date,
-        toString(seen.2) as game_type,
-        countIf(is_counted) as played,
-        countIf(is_counted and outcome = 'win') as wins,
-        countIf(is_counted and outcome = 'loss') as losses,
-        countIf(is_counted and outcome = 'draw') as draws,
-        countIf(is_counted and outcome = 'none') as no_outcome,
-        sumIf(settled.3, is_counted) as bet_amount,
-        sumIf(settled.4, is_counted) as payout_amount
+        date,
+        cast(game_type as {{ dbt.type_string() }}) as game_type,
+        count(*) filter (where outcome != '') as played,
+        count(*) filter (where outcome = 'win') as wins,
+        count(*) filter (where outcome = 'loss') as losses,
+        count(*) filter (where outcome = 'draw') as draws,
+        count(*) filter (where outcome = 'none') as no_outcome,
+        {{ integer_sum('bet') }} as bet_amount,
+        {{ integer_sum('payout') }} as payout_amount
     from (
+        select distinct
+            user_id,
+            {{ utc_date('occurred_at') }} as date,
+            game_type,
+            '' as outcome,
+            0 as bet,
+            0 as payout
+        {% if touched -%}
+            -- In the order of days, where round_events is in that of rounds.
+            from {{ accepted_events() }}
+            where game_type != '' and {{ is_on_touched_day(touched) }}
+        {%- else -%}
+            from {{ accepted_round_events() }}
+        {%- endif %}
+        union all
         select
             user_id,
-            settled,
-            {{ outcome('settled.2', 'settled.3', 'settled.4') }} as outcome,
-            arrayJoin(seen_on) as seen,
-            state = 'settled'
-            and not settled.5
-            and seen = ({{ utc_date('settled.1') }}, settled.2) as is_counted
-        from ({{ rounds(touched) }})
-    )
+            {{ utc_date('occurred_at') }} as date,
+            game_type,
+            {{ outcome('game_type', 'bet', 'payout') }} as outcome,
+            bet,
+            payout
+        from ({{ rounds(touched) }}) as rounds
+        where round_state = 'settled' and not is_demo
+    ) as seen_and_played
     {% if touched %}where (user_id, date) in {{ touched.days }}{% endif %}
     group by user_id, date, game_type
 {%- endmacro %}
@@ -134,23 +146,20 @@
     select
         activity.user_id as user_id,
         activity.date as date,
-        toBool(activity.is_active) as is_active,
-        toBool(activity.has_daily_login) as has_daily_login,
+        cast(activity.is_active as boolean) as is_active,
+        cast(activity.has_daily_login as boolean) as has_daily_login,
         activity.events as events,
-        toUInt64(coalesce(games.played, 0)) as played,
-        toUInt64(coalesce(games.wins, 0)) as wins,
-        toUInt64(coalesce(games.losses, 0)) as losses,
-        toUInt64(coalesce(games.draws, 0)) as draws,
-        toUInt64(coalesce(games.no_outcome, 0)) as no_outcome,
-        toInt64(coalesce(games.bet_amount, 0)) as bet_amount,
-        toInt64(coalesce(games.payout_amount, 0)) as payout_amount
+        {% for metric in game_metrics() -%}
+            coalesce(games.{{ metric }}, 0) as {{ metric }}{% if not loop.last %},
+        {% endif %}
+        {%- endfor %}
     from ({{ activity_by_day(touched) }}) as activity
     left join (
         select
             user_id,
             date,
             {{ game_sums() }}
-        from ({{ games_by_day(touched) }})
+        from ({{ games_by_day(touched) }}) as game_days
         group by user_id, date
     ) as games
         on activity.user_id = games.user_id and activity.date = games.date

@@ -57,7 +57,7 @@
 
 {#- Win rate: wins / (wins + losses). -#}
 {% macro win_rate(total_wins='total_wins', total_losses='total_losses') -%}
-    1.0 * {{ total_wins }} / nullif({{ total_wins }} + {{ total_losses }}, 0)
+    cast({{ total_wins }} as double precision) / nullif({{ total_wins }} + {{ total_losses }}, 0)
 {%- endmacro %}
 
 

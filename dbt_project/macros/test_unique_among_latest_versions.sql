@@ -2,8 +2,8 @@
 {% test unique_among_latest_versions(model, key) %}
     select
         {{ key | join(', ') }},
-        count() as found
+        count(*) as found
     from {{ model }} {{ latest_versions() }}
     group by {{ key | join(', ') }}
-    having found > 1
+    having count(*) > 1
 {% endtest %}

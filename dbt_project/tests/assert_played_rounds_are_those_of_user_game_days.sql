@@ -9,11 +9,11 @@ behind as (
 signed as (
     select
         user_id,
-        assumeNotNull(date) as date,
+        date,
         game_type,
-        toInt64(1) as played,
-        assumeNotNull(bet_amount) as bet_amount,
-        assumeNotNull(payout_amount) as payout_amount
+        cast(1 as bigint) as played,
+        bet_amount,
+        payout_amount
     from {{ ref('game_rounds') }} {{ latest_versions() }}
     where is_played and user_id not in (select user_id from behind)
     union all
@@ -21,7 +21,7 @@ signed as (
         user_id,
         date,
         game_type,
-        -toInt64(played) as played,
+        -cast(played as bigint) as played,
         -bet_amount as bet_amount,
         -payout_amount as payout_amount
     from {{ ref('user_game_days') }} {{ latest_versions() }}

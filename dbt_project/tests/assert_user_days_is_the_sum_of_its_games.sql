@@ -33,7 +33,7 @@ signed as (
     select
         user_id,
         date,
-        toInt64(played) as played,
+        cast(played as bigint) as played,
         bet_amount,
         payout_amount
     from days
@@ -41,7 +41,7 @@ signed as (
     select
         user_id,
         date,
-        -toInt64(played) as played,
+        -cast(played as bigint) as played,
         -bet_amount as bet_amount,
         -payout_amount as payout_amount
     from games

@@ -7,7 +7,7 @@ from pathlib import Path
 from dagster_dbt import DbtProject
 
 from tally.errors import TallyError
-from tally.settings import Settings, child_environment
+from tally.settings import Settings, Target, child_environment
 
 PROJECT_DIR = Path(__file__).parents[2] / "dbt_project"
 
@@ -20,13 +20,14 @@ DEEP = "tag:deep"
 DBT = str(Path(sys.executable).with_name("dbt"))
 
 
-def state_folder(settings: Settings) -> Path:
+def state_folder(settings: Settings, target: Target = "clickhouse") -> Path:
     """Where the manifest of this home is, and the parsed project that later runs start from.
 
-    A folder for each home: dbt parses anew where the warehouse of a profile has changed, and two
-    stacks would take turns at that.
+    A folder for each home and target: dbt parses anew where the warehouse of a profile has changed,
+    and two stacks would take turns at that.
     """
-    return settings.home.absolute() / "dbt" / "state"
+    name = "state" if target == "clickhouse" else f"state-{target}"
+    return settings.home.absolute() / "dbt" / name
 
 
 def artifacts(settings: Settings, run_id: str) -> Path:
@@ -78,18 +79,18 @@ def ensure_manifest(settings: Settings) -> None:
         path.touch()
 
 
-def run_dbt(arguments: list[str], settings: Settings) -> None:
-    """Run dbt outside of Dagster, on the warehouse of the settings.
+def run_dbt(arguments: list[str], settings: Settings, target: Target = "clickhouse") -> None:
+    """Run dbt outside of Dagster, on the warehouse that the settings have for the target.
 
     Raises `TallyError` with dbt's own words where it fails.
     """
-    folder = str(state_folder(settings))
+    folder = str(state_folder(settings, target))
     command = [
-        *(DBT, *arguments, "--quiet", "--no-use-colors"),
+        *(DBT, *arguments, "--quiet", "--no-use-colors", "--target", target),
         *("--project-dir", str(PROJECT_DIR), "--profiles-dir", str(PROJECT_DIR)),
         *("--target-path", folder, "--log-path", folder),
     ]
-    environment = child_environment(settings.home) | settings.warehouse_environment()
+    environment = child_environment(settings.home) | settings.warehouse_environment(target)
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise TallyError(f"dbt {arguments[0]} failed:\n{(done.stdout + done.stderr).strip()}")

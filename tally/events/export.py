@@ -58,6 +58,14 @@ def schemas() -> dict[str, Schema]:
     return {"envelope.json": _envelope(), **actions}
 
 
+def action_types() -> str:
+    """What SQL has to know of the action types, as CSV: a seed of the dbt project."""
+    rows = (
+        f"{name},{action.initiator},{action.game_type or ''}" for name, action in ACTIONS.items()
+    )
+    return "\n".join(["action_type,initiator,game_type", *rows, ""])
+
+
 def render(schema: Schema) -> str:
     """The text of a schema file."""
     return json.dumps(schema, indent=2, sort_keys=True) + "\n"

@@ -1,10 +1,14 @@
-"""`python -m tally.metrics.generate [--check]`: writes what follows from the metric definitions."""
+"""`python -m tally.metrics.generate [--check]`: writes what follows from the metric definitions.
+
+And the seed of the dbt project, which follows from the event contract.
+"""
 
 import sys
 from pathlib import Path
 
 import msgspec
 
+from tally.events.export import action_types
 from tally.generated import settle
 from tally.metrics.page import render_page
 from tally.metrics.project import MetricProject
@@ -22,6 +26,7 @@ def files(project: Path = DBT_PROJECT) -> dict[Path, str]:
     return {
         REGISTRY: f"{registry}\n",
         project / "macros" / "registry.sql": render_macros(definitions),
+        project / "seeds" / "action_types.csv": action_types(),
         DOCS / "metrics.md": render_page(found.metrics),
     }
 

@@ -19,7 +19,7 @@ _COMMENT = re.compile(r"\{#.*?#\}|--[^\n]*", re.DOTALL)
 
 
 class DefiningSql:
-    """The models and macros of a dbt project, and what each is made of.
+    """The models, seeds and macros of a dbt project, and what each is made of.
 
     A macro is used where its name is called anywhere in the text, be it in a branch that one target
     never takes, and brings its implementations for every target: the hash is the same on all.

@@ -5,5 +5,20 @@ game_rounds as (
     select * from {{ ref('game_rounds') }} {{ latest_versions() }}
 )
 
-select * except (version)
+select
+    user_id,
+    round_id,
+    state,
+    game_type,
+    config_version,
+    is_demo,
+    is_played,
+    opened_at,
+    changed_at,
+    settled_at,
+    date,
+    units,
+    bet_amount,
+    payout_amount,
+    outcome
 from game_rounds

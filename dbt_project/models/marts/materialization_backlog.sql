@@ -1,4 +1,4 @@
-{{ config(materialized='view') }}
+{{ config(materialized='view', enabled=(target.type == 'clickhouse')) }}
 {#- What the API reads, and everything that follows the stream. -#}
 {%- set served = ['user_days', 'user_game_days'] %}
 {%- set following = served + ['game_rounds'] %}

@@ -26,7 +26,7 @@ day_numbers as (
 counts as (
     select
         cohort_date,
-        n as day_n,
+        cast(n as integer) as day_n,
         cohort_size,
         0 as retained
     from cohorts
@@ -34,7 +34,7 @@ counts as (
     union all
     select
         cohort_date,
-        date - cohort_date as day_n,
+        cast(date - cohort_date as integer) as day_n,
         0 as cohort_size,
         count(*) as retained
     from active_days
@@ -55,7 +55,7 @@ by_day as (
 
 select
     cohort_date,
-    cast(day_n as integer) as day_n,
+    day_n,
     cast(cohort_size as bigint) as cohort_size,
     cast(retained as bigint) as retained,
     {{ retention('retained', 'cohort_size') }} as retention

@@ -1,7 +1,8 @@
 {{
     config(
         materialized='incremental',
-        incremental_strategy='append',
+        incremental_strategy=('append' if target.type == 'clickhouse' else 'delete+insert'),
+        unique_key=(none if target.type == 'clickhouse' else ['user_id', 'date']),
         on_schema_change='fail',
         engine='ReplacingMergeTree(version)',
         order_by='(user_id, date)',
@@ -13,9 +14,7 @@
 
 {%- set touched = touched_in_window() if is_incremental() else none %}
 
--- depends_on: {{ source('raw', 'arrivals') }}
--- depends_on: {{ source('raw', 'events') }}
--- depends_on: {{ source('raw', 'ingest_ledger') }}
+-- {{ read_by_hooks() }}
 with
 days as (
     {{ player_days(touched) }}
@@ -34,5 +33,5 @@ select
     no_outcome,
     bet_amount,
     payout_amount,
-    assumeNotNull(toUInt64({{ window_version() }})) as version
+    {{ window_version() }} as version
 from days

@@ -1,6 +1,6 @@
 with
 events as (
-    select * from {{ source('raw', 'events') }} {{ latest_versions() }}
+    {{ stored_events() }}
 )
 
 select
