@@ -53,8 +53,12 @@ def measure_peer(settings: Settings, messages: list[bytes]) -> float:
     payloads = []
     for first in range(0, len(messages), PEER_BATCH_ROWS):
         batch = Batch(Stream("peer", "peer", 0), first, 0.0)
-        for offset, value in enumerate(messages[first : first + PEER_BATCH_ROWS], start=first):
-            batch.add(SimpleNamespace(offset=offset, timestamp=0, key=b"", value=value, headers=()))
+        batch.add(
+            [
+                SimpleNamespace(offset=offset, timestamp=0, key=b"", value=value, headers=())
+                for offset, value in enumerate(messages[first : first + PEER_BATCH_ROWS], first)
+            ]
+        )
         payloads.append((batch.token, batch.encode()))
     client = connect(settings)
     started = time.monotonic()

@@ -4,45 +4,26 @@ The deduplication token names the range, and the bytes are made once, so that a 
 insert: one Arrow record batch, hence one block in every table behind the landing table.
 """
 
-from collections.abc import Collection, Mapping
-from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
 
 import pyarrow as pa
-from msgspec import Struct
+import pyarrow.compute as pc
 
-from ingest.claims import Claim, First, claim
+from ingest.claims import Claims, First, claims_of
 from ingest.intents import Intent
 from ingest.ledger import LedgerRow
 from ingest.streams import Stream
-from tally.events import Event, Reason, Rejection, parse
+from ingest.verdicts import EVENTS, NO_EVENTS, DeadLetter, Message, appended_ms, blank, judge
+from tally.events import ACTIONS, Reason, Rejection
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
-_LATEST_MS = 9_999_999_999_999  # the year 2286: inside of what DateTime64 holds
 REPLAY_HEADER = "replay_of"
 MAX_LETTER_ID = 512
 _NIL_UUID = "00000000-0000-0000-0000-000000000000"
 
 _MS = pa.timestamp("ms", tz="UTC")
 _LABEL = pa.dictionary(pa.int32(), pa.string())
-
-
-class Message(Protocol):
-    """What a batch needs of a Kafka record."""
-
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: Any
-
-
-class DeadLetter(Struct, frozen=True):
-    """A rejected message with what it was rejected for."""
-
-    message: Message
-    rejection: Rejection
 
 
 class Batch:
@@ -71,7 +52,7 @@ class Batch:
             else intent.received_at
         )
         self._messages: list[Message] = []
-        self._accepted: list[tuple[Message, Event]] = []
+        self._events: list[pa.RecordBatch] = []
 
     def __len__(self) -> int:
         return len(self._messages)
@@ -89,21 +70,21 @@ class Batch:
     @property
     def accepted(self) -> int:
         """The number of accepted messages."""
-        return len(self._accepted)
+        return sum(part.num_rows for part in self._events)
 
-    def add(self, message: Message) -> None:
-        """Validate a message and take it in. Offsets that were jumped over become a gap."""
-        if message.offset > self.next_offset:
-            self.gaps.append(LedgerRow(self.stream, self.next_offset, message.offset - 1, "gap"))
-        self.next_offset = message.offset + 1
-        self.message_bytes += len(message.value or b"") + len(message.key or b"")
-        self._messages.append(message)
-        verdict = parse(message.value, received_at=self.received_at)
-        if isinstance(verdict, Rejection):
-            self.dead.append(DeadLetter(message, verdict))
-        else:
-            self._accepted.append((message, verdict))
-            self.unknown_actions += not verdict.is_known
+    def add(self, messages: Sequence[Message]) -> None:
+        """Validate messages and take them in. Offsets that were jumped over become a gap."""
+        for message in messages:
+            if message.offset > self.next_offset:
+                last = message.offset - 1
+                self.gaps.append(LedgerRow(self.stream, self.next_offset, last, "gap"))
+            self.next_offset = message.offset + 1
+            self.message_bytes += len(message.value or b"") + len(message.key or b"")
+        self._messages.extend(messages)
+        verdicts = judge(messages, self.received_at)
+        self._events.append(verdicts.events)
+        self.dead.extend(verdicts.dead)
+        self.unknown_actions += verdicts.unknown_actions
 
     def is_beyond(self, offset: int) -> bool:
         """Whether an offset lies behind the intended range."""
@@ -126,20 +107,31 @@ class Batch:
         """What is committed before the batch is written."""
         return Intent(str(self.stream), self.first_offset, self.last_offset, self.received_at)
 
-    def claims(self) -> list[Claim]:
+    def claims(self) -> Claims:
         """The claims of the accepted messages on their event ids."""
-        return [claim(event, message.offset) for message, event in self._accepted]
+        return claims_of(str(self.stream), self._accepted_events())
+
+    def _accepted_events(self) -> pa.RecordBatch:
+        """The accepted messages in one piece."""
+        if len(self._events) != 1:
+            table = pa.Table.from_batches(self._events, schema=EVENTS).combine_chunks()
+            self._events = table.to_batches() or [NO_EVENTS]
+        return self._events[0]
 
     def quarantine(self, conflicts: Mapping[int, First]) -> None:
         """Reject the messages at these offsets, as another payload was first with their ids."""
-        for message, event in list(self._accepted):
-            first = conflicts.get(message.offset)
-            if first is not None:
-                error = (
-                    f"event_id: {event.event_id} was accepted with another payload at offset "
-                    f"{first.offset} of {first.stream}"
-                )
-                self.reject(message.offset, Rejection(Reason.CONFLICT, error))
+        events: Any = self._accepted_events()
+        event_ids = dict(
+            zip(events["offset"].to_pylist(), events["event_id"].to_pylist(), strict=True)
+        )
+        rejections = {}
+        for offset, first in conflicts.items():
+            error = (
+                f"event_id: {event_ids[offset].lower()} was accepted with another payload at "
+                f"offset {first.offset} of {first.stream}"
+            )
+            rejections[offset] = Rejection(Reason.CONFLICT, error)
+        self.reject(rejections)
 
     def halves(self) -> tuple["Batch", "Batch"]:
         """The batch in two, by its messages: the same two each time."""
@@ -151,7 +143,12 @@ class Batch:
             half.received_at = self.received_at
             ours = range(first, half.next_offset)
             half._messages = [m for m in self._messages if m.offset in ours]
-            half._accepted = [a for a in self._accepted if a[0].offset in ours]
+            offsets = self._accepted_events()["offset"]
+            is_ours = pc.and_(
+                pc.greater_equal(offsets, pa.scalar(ours.start, pa.uint64())),
+                pc.less(offsets, pa.scalar(ours.stop, pa.uint64())),
+            )
+            half._events = [self._accepted_events().filter(is_ours)]
             half.dead = [d for d in self.dead if d.message.offset in ours]
         return left, right
 
@@ -165,18 +162,27 @@ class Batch:
         some.label = ":refused"
         return some
 
-    def reject(self, offset: int, rejection: Rejection) -> str:
-        """Make a dead letter of an accepted message; the event id that it had."""
-        at = next(n for n, (message, _) in enumerate(self._accepted) if message.offset == offset)
-        message, event = self._accepted.pop(at)
-        self.unknown_actions -= not event.is_known
-        self.dead.append(DeadLetter(message, rejection))
+    def reject(self, rejections: Mapping[int, Rejection]) -> list[str]:
+        """Make dead letters of the accepted messages at these offsets; the event ids they had."""
+        if not rejections:
+            return []
+        events = self._accepted_events()
+        is_rejected = pc.is_in(events["offset"], pa.array(list(rejections), pa.uint64()))
+        taken: Any = events.filter(is_rejected)
+        self._events = [events.filter(pc.invert(is_rejected))]
+        self.unknown_actions -= sum(a not in ACTIONS for a in taken["action_type"].to_pylist())
+        self.dead += [
+            DeadLetter(message, rejections[message.offset])
+            for message in self._messages
+            if message.offset in rejections
+        ]
         self.dead.sort(key=lambda letter: letter.message.offset)
-        return event.event_id
+        event_ids: list[str] = taken["event_id"].to_pylist()
+        return event_ids
 
     def ledger_row(self) -> LedgerRow:
         """The row that says that the range is readable."""
-        newest = max(_milliseconds(m, self.received_at) for m in self._messages)
+        newest = max(appended_ms(m, self.received_at) for m in self._messages)
         return LedgerRow(
             self.stream,
             self.first_offset,
@@ -197,49 +203,35 @@ class Batch:
         return encoded
 
     def _columns(self) -> list["pa.Array[Any]"]:
-        events = [event for _, event in self._accepted]
-        dead = self.dead
-        messages = [message for message, _ in self._accepted] + [d.message for d in dead]
-        n, n_dead = len(messages), len(dead)
-        blank, zero = [""] * n_dead, [0] * n_dead
-        unsent = [b""] * len(events)
+        events, dead = self._accepted_events(), self.dead
+        n, n_dead = events.num_rows, len(dead)
         same = {
-            "cluster_id": _repeat(self.stream.cluster_id, n),
-            "topic": _repeat(self.stream.topic, n),
-            "partition": pa.repeat(pa.scalar(self.stream.partition, pa.uint16()), n),
-            "stream": _repeat(str(self.stream), n),
-            "received_at": pa.repeat(pa.scalar(self.received_at, _MS), n),
+            "cluster_id": _repeat(self.stream.cluster_id, n + n_dead),
+            "topic": _repeat(self.stream.topic, n + n_dead),
+            "partition": pa.repeat(pa.scalar(self.stream.partition, pa.uint16()), n + n_dead),
+            "stream": _repeat(str(self.stream), n + n_dead),
+            "received_at": pa.repeat(pa.scalar(self.received_at, _MS), n + n_dead),
         }
-        values: dict[str, list[Any]] = {
-            "offset": [m.offset for m in messages],
-            "appended_at": [_milliseconds(m, self.received_at) for m in messages],
-            "key": unsent + [d.message.key or b"" for d in dead],
-            "value": unsent + [d.message.value or b"" for d in dead],
-            "reason": [""] * len(events) + [d.rejection.reason.value for d in dead],
-            "error": [""] * len(events) + [d.rejection.error for d in dead],
-            "replay_of": [""] * len(events) + [_replay_of(d.message) for d in dead],
-            "event_id": [e.event_id for e in events] + [_NIL_UUID] * n_dead,
-            "user_id": [e.user_id for e in events] + zero,
-            "action_type": [e.action_type for e in events] + blank,
-            "initiator": [e.initiator for e in events] + blank,
-            "occurred_at": [(e.occurred_at - _EPOCH) // _MILLISECOND for e in events] + zero,
-            "client_ts": [e.client_ts for e in events] + [None] * n_dead,
-            "session_id": [e.session_id for e in events] + blank,
-            "source": [e.source for e in events] + blank,
-            "schema_version": [e.schema_version for e in events] + zero,
-            "context": [e.context for e in events] + [b""] * n_dead,
-            "round_id": [e.round_id for e in events] + blank,
-            "round_state": [e.round_state for e in events] + blank,
-            "game_type": [e.game_type for e in events] + blank,
-            "bet": [e.bet for e in events] + zero,
-            "payout": [e.payout for e in events] + zero,
-            "units": [e.units for e in events] + zero,
-            "is_demo": [e.is_demo for e in events] + [False] * n_dead,
+        of_letters: dict[str, list[Any]] = {
+            "offset": [d.message.offset for d in dead],
+            "appended_at": [appended_ms(d.message, self.received_at) for d in dead],
+            "key": [d.message.key or b"" for d in dead],
+            "value": [d.message.value or b"" for d in dead],
+            "reason": [d.rejection.reason.value for d in dead],
+            "error": [d.rejection.error for d in dead],
+            "replay_of": [_replay_of(d.message) for d in dead],
+            "event_id": [_NIL_UUID] * n_dead,
         }
-        return [
-            same[field.name] if field.name in same else _array(values[field.name], field.type)
-            for field in SCHEMA
-        ]
+
+        def column(name: str, kind: pa.DataType) -> "pa.Array[Any]":
+            if name in same:
+                return same[name]
+            accepted = events[name] if name in EVENTS.names else blank(kind, n)
+            letters = of_letters.get(name)
+            rest = blank(kind, n_dead) if letters is None else pa.array(letters).cast(kind)
+            return pa.concat_arrays([accepted, rest]) if n_dead else accepted
+
+        return [column(field.name, field.type) for field in SCHEMA]
 
 
 SCHEMA = pa.schema(
@@ -253,22 +245,22 @@ SCHEMA = pa.schema(
         ("received_at", _MS),
         ("key", pa.binary()),
         ("value", pa.binary()),
-        ("reason", _LABEL),
+        ("reason", pa.string()),
         ("error", pa.string()),
         ("replay_of", pa.string()),
         ("event_id", pa.string()),
         ("user_id", pa.uint64()),
-        ("action_type", _LABEL),
-        ("initiator", _LABEL),
+        ("action_type", pa.string()),
+        ("initiator", pa.string()),
         ("occurred_at", _MS),
         ("client_ts", _MS),
         ("session_id", pa.string()),
-        ("source", _LABEL),
+        ("source", pa.string()),
         ("schema_version", pa.uint8()),
         ("context", pa.binary()),
         ("round_id", pa.string()),
-        ("round_state", _LABEL),
-        ("game_type", _LABEL),
+        ("round_state", pa.string()),
+        ("game_type", pa.string()),
         ("bet", pa.int64()),
         ("payout", pa.int64()),
         ("units", pa.uint32()),
@@ -288,21 +280,6 @@ def _replay_of(message: Message) -> str:
 def _repeat(text: str, count: int) -> "pa.Array[Any]":
     indices = pa.repeat(pa.scalar(0, pa.int32()), count)
     return pa.DictionaryArray.from_arrays(indices, pa.array([text], pa.string()))
-
-
-def _array(values: list[Any], kind: pa.DataType) -> "pa.Array[Any]":
-    if kind == _LABEL:
-        return pa.array(values, pa.string()).dictionary_encode()
-    if kind == _MS and values and isinstance(values[0], int):
-        return pa.array(values, pa.int64()).cast(_MS)
-    return pa.array(values, kind)
-
-
-def _milliseconds(message: Message, received_at: datetime) -> int:
-    """When Kafka got the message; a producer can send any number, or none (-1)."""
-    if 0 <= message.timestamp <= _LATEST_MS:
-        return message.timestamp
-    return (received_at - _EPOCH) // _MILLISECOND
 
 
 def warm_up() -> None:

@@ -4,44 +4,92 @@ A batch claims its ids, then asks who was first (`raw.event_ids` says why the an
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from clickhouse_connect.driver import Client
 from clickhouse_connect.driver.external import ExternalData
 from msgspec import Struct
 
-from tally.events import Event
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
+ID_BYTES = 16
 
 _FIELDS: list[tuple[str, pa.DataType]] = [
-    ("event_id", pa.binary(16)),
+    ("event_id", pa.binary(ID_BYTES)),
     ("payload", pa.binary(16)),
-    ("stream", pa.string()),
+    ("stream", pa.dictionary(pa.int32(), pa.string())),
     ("offset", pa.uint64()),
 ]
 SCHEMA = pa.schema(_FIELDS)
 
-_FIRST = """
-select
-    event_id,
-    argMin((payload, toString(stream), offset), (_block_number, offset)) as first
+_PAYLOAD = (
+    "user_id",
+    "action_type",
+    "occurred_at",
+    "client_ts",
+    "session_id",
+    "source",
+    "schema_version",
+)  # and the context
+
+# Hardly ever is an id contested, and to tell who was first costs thrice as much as to see that.
+_CONTESTED = """
+select event_id
 from raw.event_ids
 where event_id in (select event_id from asked)
 group by event_id
 having min(payload) != max(payload)
 """
 
+_FIRST = """
+select
+    event_id,
+    argMin((payload, toString(stream), offset), (_block_number, offset))
+from raw.event_ids
+where event_id in (select event_id from asked)
+group by event_id
+"""
 
-class Claim(Struct, frozen=True):
-    """One message's use of an event id."""
 
-    event_id: bytes
-    payload: bytes
-    offset: int
+class Claims(Struct, frozen=True):
+    """The uses of event ids by the accepted messages of one stream, message by message."""
+
+    stream: str
+    event_ids: bytes
+    """`ID_BYTES` a message."""
+    payloads: list[bytes]
+    offsets: list[int]
+
+    def __len__(self) -> int:
+        return len(self.payloads)
+
+    def encode(self) -> bytes:
+        """The Arrow stream of all of them."""
+        n = len(self)
+        event_ids = pa.Array.from_buffers(
+            pa.binary(ID_BYTES), n, [None, pa.py_buffer(self.event_ids)]
+        )
+        stream = pa.DictionaryArray.from_arrays(
+            pa.repeat(pa.scalar(0, pa.int32()), n), pa.array([self.stream])
+        )
+        payloads = pa.array(self.payloads, pa.binary(16))
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, SCHEMA) as writer:
+            writer.write_batch(
+                pa.record_batch(
+                    [event_ids, payloads, stream, pa.array(self.offsets, pa.uint64())],
+                    schema=SCHEMA,
+                )
+            )
+        encoded: bytes = sink.getvalue().to_pybytes()
+        return encoded
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes, int]]:
+        """Id, payload and offset of each."""
+        starts = range(0, len(self.event_ids), ID_BYTES)
+        ids = (self.event_ids[at : at + ID_BYTES] for at in starts)
+        return zip(ids, self.payloads, self.offsets, strict=True)
 
 
 class First(Struct, frozen=True):
@@ -52,60 +100,54 @@ class First(Struct, frozen=True):
     offset: int
 
 
-def claim(event: Event, offset: int) -> Claim:
-    """The claim of an accepted event. Equal payloads are those of which the same is stored."""
-    client_ts = "" if event.client_ts is None else (event.client_ts - _EPOCH) // _MILLISECOND
-    # No text of an event holds a NUL: the contract refuses it.
-    text = (
-        f"{event.user_id}\0{event.action_type}\0{(event.occurred_at - _EPOCH) // _MILLISECOND}\0"
-        f"{client_ts}\0{event.session_id}\0{event.source}\0{event.schema_version}\0"
+def claims_of(stream: str, events: pa.RecordBatch) -> Claims:
+    """The claims of accepted events. Equal payloads are those of which the same is stored."""
+    column: dict[str, Any] = {name: events[name] for name in events.schema.names}
+    for moment in ("occurred_at", "client_ts"):
+        column[moment] = column[moment].cast(pa.int64())
+    texts: Any = pc.binary_join_element_wise(
+        *(column[name].cast(pa.string()).fill_null("").cast(pa.binary()) for name in _PAYLOAD),
+        column["context"],
+        b"\0",  # no text of an event holds one: the contract refuses it
     )
-    payload = hashlib.md5(text.encode() + event.context, usedforsecurity=False).digest()
-    return Claim(bytes.fromhex(event.event_id.replace("-", "")), payload, offset)
+    payloads = [hashlib.md5(text, usedforsecurity=False).digest() for text in texts.to_pylist()]
+    event_ids = bytes.fromhex("".join(column["event_id"].to_pylist()).replace("-", ""))
+    return Claims(stream, event_ids, payloads, column["offset"].to_pylist())
 
 
-def encode(stream: str, claims: Sequence[Claim]) -> bytes:
-    """The Arrow stream of one batch's claims."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, SCHEMA) as writer:
-        writer.write_batch(
-            pa.record_batch(
-                [
-                    pa.array([c.event_id for c in claims], pa.binary(16)),
-                    pa.array([c.payload for c in claims], pa.binary(16)),
-                    pa.array([stream] * len(claims), pa.string()),
-                    pa.array([c.offset for c in claims], pa.uint64()),
-                ],
-                schema=SCHEMA,
-            )
-        )
-    encoded: bytes = sink.getvalue().to_pybytes()
-    return encoded
-
-
-def contested(client: Client, event_ids: Iterable[bytes]) -> dict[bytes, First]:
+def contested(client: Client, event_ids: bytes) -> dict[bytes, First]:
     """Of these ids, those that were used with more than one payload, and who was first."""
+    found = b"".join(row[0] for row in _ask(client, _CONTESTED, event_ids))
+    if not found:
+        return {}
+    return {
+        event_id: First(bytes(payload), stream, offset)
+        for event_id, (payload, stream, offset) in _ask(client, _FIRST, found)
+    }
+
+
+def _ask(client: Client, question: str, event_ids: bytes) -> Sequence[Any]:
     asked = ExternalData(
         file_name="asked",
-        data=b"".join(set(event_ids)),
+        data=event_ids,
         fmt="RowBinary",
-        structure="event_id FixedString(16)",
+        structure=f"event_id FixedString({ID_BYTES})",
     )
-    rows = client.query(
-        _FIRST,
+    return client.query(
+        question,
         external_data=asked,
         query_formats={"FixedString": "bytes"},
         # For a replicated table: what another replica has acknowledged is seen.
         settings={"select_sequential_consistency": 1},
     ).result_rows
-    return {event_id: First(bytes(payload), stream, offset) for event_id, (payload, stream, offset)
-            in rows}  # fmt: skip
 
 
-def conflicts(claims: Iterable[Claim], contested: Mapping[bytes, First]) -> dict[int, First]:
+def conflicts(claims: Claims, contested: Mapping[bytes, First]) -> dict[int, First]:
     """The offsets of claims whose payload is not the first one, with who was first."""
+    if not contested:
+        return {}
     return {
-        c.offset: first
-        for c in claims
-        if (first := contested.get(c.event_id)) is not None and first.payload != c.payload
+        offset: first
+        for event_id, payload, offset in claims
+        if (first := contested.get(event_id)) is not None and first.payload != payload
     }

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import MessageSizeTooLargeError
 
-from ingest.batch import DeadLetter
 from ingest.retry import until_done
 from ingest.streams import Stream
+from ingest.verdicts import DeadLetter
 
 # The broker's limit is the one that counts; the client's own (1 MiB) would be met by a letter that
 # the broker took, plus its headers.

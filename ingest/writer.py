@@ -34,6 +34,8 @@ INSERT_SETTINGS = {
     "deduplicate_blocks_in_dependent_materialized_views": 1,
     # Late events: a batch may touch any number of months.
     "max_partitions_per_insert_block": 0,
+    # Duplicates within a block go when parts are merged, like all others: a sort and a pass less.
+    "optimize_on_insert": 0,
     "min_insert_block_size_rows": 1_048_449,
     "min_insert_block_size_bytes": 256 * 2**20,
     "wait_end_of_query": 1,
@@ -89,10 +91,9 @@ class WarehouseWriter:
             if not 0 < len(refused) <= MOST_REFUSED:
                 await self._insert(batch, patiently=True)
                 return
-            event_ids = [
-                batch.reject(offset, Rejection(Reason.REFUSED, text))
-                for offset, text in refused.items()
-            ]
+            event_ids = batch.reject(
+                {offset: Rejection(Reason.REFUSED, text) for offset, text in refused.items()}
+            )
             await self._retract(batch, list(refused), event_ids)
             letters = batch.only_rejected(refused)
             await self._insert(letters, patiently=True)
@@ -166,13 +167,16 @@ class WarehouseWriter:
 
     async def claim(self, batch: Batch) -> None:
         """Claim the batch's event ids, and reject in it the messages that came second."""
-        made = batch.claims()
-        if not made:
+        if not batch.accepted:
             return
-        token, payload = batch.token, claims.encode(str(batch.stream), made)
+        token, made, payload = batch.token, None, b""
         settings = {**INSERT_SETTINGS, "insert_deduplication_token": token}
 
-        def send(client: Client) -> dict[bytes, claims.First]:
+        def send(client: Client) -> dict[int, claims.First]:
+            nonlocal made, payload
+            if made is None:
+                made = batch.claims()
+                payload = made.encode()
             started = time.monotonic()
             client.raw_insert(
                 "raw.event_ids",
@@ -181,15 +185,16 @@ class WarehouseWriter:
                 fmt="ArrowStream",
                 settings=settings,
             )
-            contested = claims.contested(client, (c.event_id for c in made))
+            contested = claims.contested(client, made.event_ids)
             self.claim_seconds = time.monotonic() - started
-            return contested
+            return claims.conflicts(made, contested)
 
         async with self._slots:
-            contested = await until_done(
+            conflicts = await until_done(
                 "claim", f"the event ids of {token}", lambda: self._call(send)
             )
-        batch.quarantine(claims.conflicts(made, contested))
+        if conflicts:
+            batch.quarantine(conflicts)
 
     async def record(self, rows: Sequence[LedgerRow]) -> None:
         """Write ledger rows; those of batches that end together share one insert."""

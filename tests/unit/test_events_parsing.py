@@ -3,12 +3,14 @@
 import json
 import uuid
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ingest import verdicts as columnar
 from tally.events import ACTIONS, Event, Reason, Rejection, initiator_of, outcome, parse
 from tally.events.parsing import MAX_CONTEXT_BYTES, MAX_MESSAGE_BYTES
 from tests.messages import BAD_MESSAGES, JUDGED_BEYOND_THE_MESSAGE, VALID_CONTEXTS
@@ -35,8 +37,31 @@ def context(**changes):
 
 
 def judge(document) -> Event | Rejection:
-    raw = document if isinstance(document, bytes) else json.dumps(document).encode()
-    return parse(raw, received_at=NOW)
+    """The verdict of `parse`, with which that of ingestion must agree, also on compact JSON."""
+    if isinstance(document, bytes):
+        raw = document
+    else:
+        raw = json.dumps(document).encode()
+        compact = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+        agree(compact.encode("utf-8", "surrogatepass"))
+    return agree(raw)
+
+
+def agree(raw: bytes) -> Event | Rejection:
+    verdict = parse(raw, received_at=NOW)
+    record = SimpleNamespace(offset=3, timestamp=5, key=b"", value=raw, headers=())
+    columns = columnar.judge([record], NOW)
+    if isinstance(verdict, Rejection):
+        assert columns.events.num_rows == 0
+        assert [letter.rejection for letter in columns.dead] == [verdict]
+    else:
+        (row,) = columns.events.to_pylist()
+        assert (row.pop("offset"), row.pop("appended_at").timestamp()) == (3, 0.005)
+        row["event_id"] = row["event_id"].lower()
+        assert row == msgspec.structs.asdict(verdict)
+        assert columns.dead == []
+        assert columns.unknown_actions == (not verdict.is_known)
+    return verdict
 
 
 def accepted(document) -> Event:

@@ -4,10 +4,11 @@ import json
 import uuid
 from datetime import UTC, datetime
 from itertools import permutations
+from types import SimpleNamespace
 
 from ingest import claims
 from ingest.migrations.chain import read_chain
-from tally.events import Event, parse
+from ingest.verdicts import judge
 from tally.warehouse import connect
 from tests.integration.ingest.pipeline import Pipeline, encode, slot_round
 
@@ -91,31 +92,31 @@ def test_two_consumers_that_race_agree_on_the_first(pipeline: Pipeline) -> None:
     client = connect(pipeline.settings)
     event = slot_round()
 
-    def claimed(message: dict[str, object], offset: int) -> claims.Claim:
-        parsed = parse(json.dumps(message).encode(), received_at=datetime.now(UTC))
-        assert isinstance(parsed, Event)
-        return claims.claim(parsed, offset)
+    def claimed(stream: str, message: dict[str, object], offset: int) -> claims.Claims:
+        value = json.dumps(message).encode()
+        record = SimpleNamespace(offset=offset, timestamp=0, key=b"", value=value, headers=())
+        return claims.claims_of(stream, judge([record], datetime.now(UTC)).events)
 
     for order in permutations(("rivals/a/0", "rivals/b/0", "rivals/c/0")):
         event["event_id"] = str(uuid.uuid4())
         made = {
-            stream: claimed(other(event, user_id=n + 1), offset=9 - n)
+            stream: claimed(stream, other(event, user_id=n + 1), offset=9 - n)
             for n, stream in enumerate(sorted(order))
         }
         for stream in order:
             client.raw_insert(
                 "raw.event_ids",
                 column_names=claims.SCHEMA.names,
-                insert_block=claims.encode(stream, [made[stream]]),
+                insert_block=made[stream].encode(),
                 fmt="ArrowStream",
             )
-            found = claims.contested(client, [made[stream].event_id])
+            found = claims.contested(client, made[stream].event_ids)
             # The answer that it gets now is the one that all get later.
-            assert bool(claims.conflicts([made[stream]], found)) == (stream != order[0])
+            assert bool(claims.conflicts(made[stream], found)) == (stream != order[0])
         client.command("optimize table raw.event_ids final")
         for stream in order:
-            found = claims.contested(client, [made[stream].event_id])
-            assert bool(claims.conflicts([made[stream]], found)) == (stream != order[0])
+            found = claims.contested(client, made[stream].event_ids)
+            assert bool(claims.conflicts(made[stream], found)) == (stream != order[0])
 
 
 def test_the_migration_claims_what_was_stored_before_it(pipeline: Pipeline) -> None:

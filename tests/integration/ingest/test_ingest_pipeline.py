@@ -154,8 +154,7 @@ def test_the_same_token_twice_stores_once_in_every_table(pipeline: Pipeline) -> 
             self.offset, self.value = offset, value
 
     batch = Batch(stream, 0, 0.0)
-    for offset in range(100):
-        batch.add(Message(offset, encode(slot_round()) if offset % 10 else b"bad"))
+    batch.add([Message(n, encode(slot_round()) if n % 10 else b"bad") for n in range(100)])
     payload, client = batch.encode(), connect(pipeline.settings)
     for _ in range(3):
         client.raw_insert(
