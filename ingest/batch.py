@@ -80,6 +80,8 @@ class Batch:
                 self.gaps.append(LedgerRow(self.stream, self.next_offset, last, "gap"))
             self.next_offset = message.offset + 1
             self.message_bytes += len(message.value or b"") + len(message.key or b"")
+        if not messages:
+            return
         self._messages.extend(messages)
         verdicts = judge(messages, self.received_at)
         self._events.append(verdicts.events)

@@ -47,6 +47,9 @@ LONGEST_LINGER_S = 1.0
 # From here on an insert's cost is that of its rows, and waiting for more only leaves cores idle: a
 # producer that waits for the lag to shrink stood still for most of each second.
 WORTHY_ROWS = 2_000
+# Whoever is behind waits for full batches, of which a row costs half of what it costs in small
+# ones. The limit is for a log that has no more messages in spite of its offsets (compaction).
+LONGEST_FILLING_S = 5.0
 # One for each insert under way, and one more that is ready when an insert ends.
 FILLED_TOGETHER = CONCURRENT_INSERTS + 1
 # Batches hold at most this many times the bytes of one full batch, over all partitions.
@@ -414,7 +417,11 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
         """Whether the log already holds more for the partition's batch than one poll brings."""
         batch = partition.open
         lacking = self._settings.ingest_max_rows - (0 if batch is None else len(batch))
-        unread = self._highwater(partition.topic_partition) - partition.expected
+        tp = partition.topic_partition
+        if tp not in self._consumer.assignment():
+            return False
+        # Behind the last stable offset lies what an open transaction holds back.
+        unread = (self._consumer.last_stable_offset(tp) or 0) - partition.expected
         return unread >= min(lacking, MAX_POLL_RECORDS)
 
     def _is_full(self, batch: Batch) -> bool:
@@ -442,6 +449,13 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
         shortest = self._settings.ingest_linger_ms / 1000
         linger = max(shortest, min(inserting, LONGEST_LINGER_S))
         is_memory_full = self._is_memory_full()
+
+        def patience(partition: _Partition, batch: Batch) -> float:
+            """The age that closes the batch."""
+            if self._is_filling(partition) and not is_memory_full:
+                return LONGEST_FILLING_S
+            return shortest if len(batch) >= WORTHY_ROWS else linger
+
         due = [
             (batch.opened_at, partition, batch)
             for partition in self._partitions.values()
@@ -451,8 +465,7 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
                 self._is_full(batch)
                 or (
                     self._may_be_stored(batch)
-                    and (is_memory_full or not self._is_filling(partition))
-                    and now - batch.opened_at >= (shortest if len(batch) >= WORTHY_ROWS else linger)
+                    and now - batch.opened_at >= patience(partition, batch)
                 )
             )
         ]
