@@ -99,3 +99,15 @@
 {% macro sessions_gap_minutes() %}
     {{ return(30) }}
 {% endmacro %}
+
+
+{#- Login failure rate: LOGIN_FAILED / (LOGIN + LOGIN_FAILED). -#}
+{% macro login_failure_rate(failed_logins='failed_logins', login_attempts='login_attempts') -%}
+    {{ ratio(failed_logins, login_attempts) }}
+{%- endmacro %}
+
+
+{#- Purchase success rate: success / (success + failed) over purchases by latest state. -#}
+{% macro purchase_success_rate(succeeded_purchases='succeeded_purchases', decided_purchases='decided_purchases') -%}
+    {{ ratio(succeeded_purchases, decided_purchases) }}
+{%- endmacro %}

@@ -31,9 +31,14 @@ MARTS = (
     Mart("user_game_days", ("user_id", "date", "game_type"), versioned=True, zeros=True),
     Mart("game_rounds", ("user_id", "round_id"), versioned=True),
     Mart("sessions", ("user_id", "session_number"), nightly=True),
+    Mart("streaks", ("user_id", "date")),
+    Mart("purchases", ("user_id", "purchase_id")),
+    Mart("gold_balances", ("user_id",)),
     Mart("daily_metrics", ("date",)),
     Mart("daily_game_metrics", ("date", "game_type", "config_version")),
     Mart("hourly_metrics", ("hour",)),
+    Mart("hourly_logins", ("hour",)),
+    Mart("hourly_purchases", ("hour",)),
     Mart("retention", ("cohort_date", "day_n")),
 )
 

@@ -1,4 +1,4 @@
--- What single players did over time: their sessions.
+-- What single players did over time: their sessions and their runs of daily logins.
 
 -- A session ends where the next action of the user is more than 30 minutes away.
 create or replace table expected_sessions as
@@ -39,3 +39,21 @@ select
     count(distinct round_id) as rounds
 from numbered
 group by user_id, session_number;
+
+-- The nth day of a run of consecutive daily login days.
+create or replace table expected_streaks as
+with
+login_day as (
+    select
+        user_id,
+        day,
+        day - cast(row_number() over (partition by user_id order by day) as integer) as run
+    from active_day
+    where definition = 'daily_login'
+)
+
+select
+    user_id,
+    day as date,
+    row_number() over (partition by user_id, run order by day) as streak_days
+from login_day;

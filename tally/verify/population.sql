@@ -137,3 +137,18 @@ select
     coalesce(games.bet_amount - games.payout_amount, 0) as ggr
 from seen
 left join games on games.hour = seen.hour;
+
+create or replace table expected_hourly_logins as
+select
+    date_trunc('hour', occurred_at) as hour,
+    count(*) filter (action_type = 'LOGIN') as logins,
+    count(*) filter (action_type = 'LOGIN_FAILED') as failed_logins,
+    count(*) filter (action_type = 'LOGIN_LOCKED') as lockouts,
+    count(distinct user_id) filter (action_type = 'LOGIN_LOCKED') as locked_users,
+    if(
+        logins + failed_logins = 0, null,
+        cast(failed_logins as double) / cast(logins + failed_logins as double)
+    ) as failure_rate
+from event
+where action_type in ('LOGIN', 'LOGIN_FAILED', 'LOGIN_LOCKED')
+group by all;

@@ -18,7 +18,7 @@ def _sql(name: str) -> str:
 
 
 # What happened, then what follows from it.
-_FACTS = (_sql("facts"), _sql("games"), _sql("players"), _sql("population"))
+_FACTS = (_sql("facts"), _sql("games"), _sql("players"), _sql("economy"), _sql("population"))
 _STATS = _sql("stats")
 
 

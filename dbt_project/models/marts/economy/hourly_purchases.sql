@@ -15,5 +15,5 @@ counts as (
 
 select
     *,
-    {{ ratio('succeeded', '(succeeded + failed)') }} as success_rate
+    {{ purchase_success_rate('succeeded', '(succeeded + failed)') }} as success_rate
 from counts

@@ -14,5 +14,5 @@ counts as (
 
 select
     *,
-    {{ ratio('failed_logins', '(logins + failed_logins)') }} as failure_rate
+    {{ login_failure_rate('failed_logins', '(logins + failed_logins)') }} as failure_rate
 from counts
