@@ -5,8 +5,18 @@ import os
 import dagster as dg
 from dagster_dbt import DbtCliResource
 
-from orchestration.defs import boundaries, freshness, marts
+from orchestration.defs import (
+    alerts,
+    boundaries,
+    freshness,
+    jobs,
+    marts,
+    publication,
+    quality,
+    stream,
+)
 from orchestration.lib.dbt import DBT, project, state_folder
+from orchestration.lib.exclusive import ExclusiveRun
 from tally.settings import load_settings
 
 _settings = load_settings()
@@ -18,11 +28,20 @@ os.environ |= {
 }
 
 defs = dg.Definitions(
-    assets=[marts.dbt_models, *boundaries.assets],
-    jobs=[marts.materialize, marts.deep, marts.rebuild],
-    schedules=[marts.nightly],
-    sensors=[freshness.marts_follow_the_stream],
-    resources={"dbt": DbtCliResource(project_dir=project(_settings), dbt_executable=DBT)},
+    assets=[marts.dbt_models, publication.published_marts, quality.data_docs, *boundaries.assets],
+    asset_checks=quality.CHECKS,
+    jobs=[jobs.materialize, jobs.quality, jobs.deep, jobs.rebuild],
+    schedules=[jobs.nightly, jobs.quality_schedule],
+    sensors=[
+        freshness.marts_follow_the_stream,
+        stream.observe_the_stream,
+        alerts.metrics_after_success,
+        alerts.metrics_after_failure,
+    ],
+    resources={
+        "dbt": DbtCliResource(project_dir=project(_settings), dbt_executable=DBT),
+        "exclusive_run": ExclusiveRun(lock_file=str(_settings.home / "materialize.lock")),
+    },
     # The default multiprocess executor took 18.7 s for a 3-step run on two cores, in process 6.3 s.
     executor=dg.in_process_executor,
 )

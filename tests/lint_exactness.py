@@ -25,6 +25,7 @@ ALLOWED = {
     ("macros/dates.sql", "now"): "utc_today is the one place where a model learns what today is",
     ("macros/dates.sql", "current_timestamp"): "utc_today, on the other targets",
     ("macros/materialized_days.sql", "current_timestamp"): "the version, on the other targets",
+    ("macros/publication.sql", "now64"): "when a check was evaluated or a state published",
     ("macros/materialization_windows.sql", "now"): "when a row of the bookkeeping was written",
     (
         "macros/materialization_windows.sql",

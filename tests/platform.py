@@ -14,6 +14,7 @@ from clickhouse_connect.driver import Client
 
 from ingest.migrations import migrate
 from orchestration.lib.dbt import MINUTE, run_dbt
+from orchestration.lib.publication import publish
 from tally.events import Event, parse
 from tally.settings import Settings
 from tally.tokens import ensure_local_keys
@@ -52,8 +53,10 @@ class Platform:
                 "user_id": event.user_id,
                 "action_type": event.action_type,
                 "initiator": str(event.initiator),
-                "occurred_at": event.occurred_at,
                 "session_id": event.session_id,
+                "source": event.source,
+                "schema_version": event.schema_version,
+                "occurred_at": event.occurred_at,
                 "context": event.context.decode(),
                 "round_id": event.round_id,
                 "round_state": event.round_state,
@@ -65,6 +68,13 @@ class Platform:
             }
             for nth, event in enumerate(events)
         ]
+        claims = [
+            [uuid.UUID(str(row["event_id"])).bytes, bytes(16), STREAM, row["offset"]]
+            for row in rows
+        ]
+        self.client.insert(
+            "raw.event_ids", claims, column_names=["event_id", "payload", "stream", "offset"]
+        )
         self.client.insert_arrow("raw.landing", pa.Table.from_pylist(rows))
         self.client.insert(
             "raw.ingest_ledger",
@@ -81,8 +91,9 @@ class Platform:
         )
 
     def materialize(self) -> None:
-        """Bring the marts to the end of the ledger."""
+        """Bring the marts to the end of the ledger, and publish them."""
         run_dbt(["run", "--select", MINUTE], self.settings)
+        publish(self.client, run_id="test")
 
 
 @contextmanager

@@ -54,3 +54,17 @@
 {% macro clickhouse__start_of_day(date) -%}
     toDateTime64({{ date }}, 3, 'UTC')
 {%- endmacro %}
+
+
+{#- The time of the query in UTC, for what looks at delays; no metric does. -#}
+{% macro utc_now() -%}
+    {{ return(adapter.dispatch('utc_now', 'tally')()) }}
+{%- endmacro %}
+
+{% macro default__utc_now() -%}
+    cast(current_timestamp at time zone 'UTC' as timestamp)
+{%- endmacro %}
+
+{% macro clickhouse__utc_now() -%}
+    now('UTC')
+{%- endmacro %}

@@ -52,6 +52,7 @@
         ~ "version UInt64, materialized_at DateTime64(3, 'UTC') default now64(3, 'UTC')"
         ~ ") engine = ReplacingMergeTree(version) order by (model, stream)"
     ) %}
+    {% do create_publication_tables() %}
 {% endmacro %}
 
 
@@ -233,11 +234,11 @@
 
 
 {#- Per stream the least offset that all the models have seen; a stream that one has not seen is absent. -#}
-{% macro least_watermark(model_names) -%}
+{% macro least_watermark(model_names, watermarks=none) -%}
     select
         stream,
         min(to_offset) as to_offset
-    from {{ watermarks() }} final
+    from {{ watermarks or 'marts.watermarks' }} final
     where model in ('{{ model_names | join("', '") }}')
     group by stream
     having count() = {{ model_names | length }}

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from orchestration.lib.owners import OWNERS
 from tally.settings import load_settings
 
 _settings = load_settings()
@@ -19,6 +20,7 @@ RAW_TABLES = {
 stream = dg.AssetSpec(
     ACTIONS_TOPIC,
     group_name="stream",
+    owners=OWNERS,
     kinds={"kafka"},
     description="User actions as the game backend sends them, keyed by user.",
 )
@@ -28,6 +30,7 @@ raw = [
         ["raw", table],
         deps=[ACTIONS_TOPIC],
         group_name="raw",
+        owners=OWNERS,
         kinds={"clickhouse"},
         description=f"{description} Written by `tally ingest`.",
     )
@@ -37,6 +40,7 @@ raw = [
 stats_api = dg.AssetSpec(
     ["api", "users_stats"],
     deps=[
+        ["published", "marts"],
         ["marts", "user_stats_closed"],
         ["marts", "user_stats_touched"],
         ["marts", "user_games_closed"],
@@ -46,6 +50,7 @@ stats_api = dg.AssetSpec(
         ["marts", "freshness"],
     ],
     group_name="api",
+    owners=OWNERS,
     kinds={"fastapi"},
     description="`GET /api/users/stats`: what the frontend reads.",
 )

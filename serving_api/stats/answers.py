@@ -63,7 +63,7 @@ def build_answer(
         win_rate=win_rate(row["total_wins"], row["total_losses"]),
         **parts,
         meta=StatsMeta(
-            status="fresh",
+            status=reading.freshness.status,
             timezone="UTC",
             as_of=as_of,
             active_day_definition=definition,

@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Literal
 
-from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client import CollectorRegistry, Gauge, Histogram
 
 from serving_api.stats.loader import BatchLoader
 from serving_api.warehouse import Warehouse, WarehouseUnavailableError
@@ -28,7 +28,7 @@ with (
     select tuple(groupArray(toString(stream)), groupArray(materialized_offset))
     from marts.materialization_backlog
 ) as seen
-select seen.1 as streams, seen.2 as offsets, watermark, lag_seconds, materialized_at
+select seen.1 as streams, seen.2 as offsets, status, watermark, lag_seconds, materialized_at
 from marts.freshness
 """
 MARTS_STATE_SECONDS = 1.0
@@ -84,6 +84,7 @@ class Freshness:
     watermark: datetime | None
     lag_seconds: float | None
     materialized_at: datetime | None
+    status: Literal["fresh", "held"] = "fresh"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +127,11 @@ class StatsMetrics:
             "tally_stats_query_seconds",
             "Duration of one warehouse query.",
             buckets=(0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+            registry=registry,
+        )
+        self.held = Gauge(
+            "tally_stats_held",
+            "1 while a failed quality check holds the answers at the last good state.",
             registry=registry,
         )
 
@@ -239,16 +245,22 @@ class StatsRepository:
     async def _read_marts_state(self) -> MartsState:
         (row,) = (await self._warehouse.query(_MARTS_STATE)).named_results()
         self._state_read_at = time.monotonic()
+        self._metrics.held.set(row["status"] == "held")
         return MartsState(
             row["streams"],
             row["offsets"],
-            Freshness(row["watermark"], row["lag_seconds"], row["materialized_at"]),
+            Freshness(row["watermark"], row["lag_seconds"], row["materialized_at"], row["status"]),
         )
 
     async def _touched_days(
         self, user_ids: Sequence[int], state: MartsState
     ) -> dict[int, list[date]]:
-        """The asked users' days that arrivals have touched since the last materialization."""
+        """The asked users' days that arrivals have touched since the last materialization.
+
+        None while a failed check holds the state: then the last published numbers are the answer.
+        """
+        if state.freshness.status == "held":
+            return {}
         # ClickHouse cannot map from an empty list; no stream has an empty name.
         watermark = {"streams": [*state.streams, ""], "offsets": [*state.offsets, -1]}
         users = await self._warehouse.query(

@@ -121,9 +121,11 @@ class Windows(BaseModel):
 class StatsMeta(BaseModel):
     """What the numbers mean and how fresh they are."""
 
-    status: Literal["fresh"] = Field(
-        description="`fresh`: every event stored until `watermark` is counted. Other values may be "
-        "added; treat one you do not know as a reason to show the numbers with their age."
+    status: Literal["fresh", "held"] = Field(
+        description="`fresh`: every event stored until `watermark` is counted. `held`: a quality "
+        "check has failed, and the numbers stay at the last good state, that of `watermark`. Other "
+        "values may be added; treat one you do not know as a reason to show the numbers with their "
+        "age."
     )
     timezone: Literal["UTC"]
     as_of: date

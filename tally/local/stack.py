@@ -26,7 +26,7 @@ LOG_LINES_OF_AN_ERROR = 15
 # The embedded broker forgets what a partition holds beyond 5 MiB; producers keep below half of it.
 KAFKA_MAX_UNREAD_BYTES = 2 * 2**20
 
-_DAGSTER_YAML = "telemetry:\n  enabled: false\nnux:\n  enabled: false\n"
+_DAGSTER_YAML = Path(__file__).with_name("dagster.yaml")
 _WORKSPACE_YAML = """\
 load_from:
   - grpc_server:
@@ -175,7 +175,7 @@ class Stack:
             stack["jwks"] = str(ensure_local_keys(self.layout.home))
         write_json(self.layout.settings, stack)
         self.layout.dagster.mkdir(exist_ok=True)
-        (self.layout.dagster / "dagster.yaml").write_text(_DAGSTER_YAML)
+        (self.layout.dagster / "dagster.yaml").write_text(_DAGSTER_YAML.read_text())
         workspace = _WORKSPACE_YAML.format(port=ports["dagster_code"])
         (self.layout.dagster / "workspace.yaml").write_text(workspace)
         return Context(self.layout, load_settings(self.layout.home), ports)

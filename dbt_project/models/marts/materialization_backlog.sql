@@ -18,14 +18,14 @@ offsets as (
         toInt64(-1) as stored_offset,
         to_offset as materialized_offset,
         toInt64(-1) as followed_offset
-    from ({{ least_watermark(served) }})
+    from ({{ least_watermark(served, published_watermarks()) }})
     union all
     select
         stream,
         toInt64(-1) as stored_offset,
         toInt64(-1) as materialized_offset,
         to_offset as followed_offset
-    from ({{ least_watermark(following) }})
+    from ({{ least_watermark(following, published_watermarks()) }})
 ),
 
 streams as (

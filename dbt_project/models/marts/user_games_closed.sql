@@ -2,7 +2,7 @@
 
 with
 game_days as (
-    select * from {{ ref('user_game_days') }} {{ latest_versions() }}
+    select * from {{ published('user_game_days') }} {{ latest_versions() }}
     where user_id in {{ parameter('user_ids', 'Array(UInt64)') }}
 )
 

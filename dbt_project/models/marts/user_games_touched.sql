@@ -10,7 +10,7 @@
 with
 game_days as (
     select {{ columns }}
-    from {{ ref('user_game_days') }} {{ latest_versions() }}
+    from {{ published('user_game_days') }} {{ latest_versions() }}
     where
         user_id in {{ parameter('user_ids', 'Array(UInt64)') }}
         and (user_id, date) not in {{ touched.days }}

@@ -5,7 +5,7 @@ days as (
     select
         *,
         {{ is_active_as_asked() }} as is_counted
-    from {{ ref('user_days') }} {{ latest_versions() }}
+    from {{ published('user_days') }} {{ latest_versions() }}
     where user_id in {{ parameter('user_ids', 'Array(UInt64)') }}
 )
 

@@ -312,8 +312,8 @@ def test_numbers_that_contradict_each_other_are_a_500_and_never_an_answer(
     platform.materialize()
     assert api.stats(user).json()["total_wins"] == 1
     platform.client.command(
-        f"insert into marts.{mart} select * replace (wins + 1 as wins, version + 1 as version) "
-        f"from marts.{mart} final where user_id = {user}"
+        f"insert into published.{mart} select * replace (wins + 1 as wins, version + 1 as version) "
+        f"from published.{mart} final where user_id = {user}"
     )
     with caplog.at_level(logging.ERROR):
         response = api.stats(user, **query)

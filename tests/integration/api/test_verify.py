@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from orchestration.lib.dbt import DEEP, run_dbt
+from orchestration.lib.publication import publish
 from tally.errors import TallyError
 from tally.verify import verify
 from tally.verify.marts import MARTS
@@ -163,6 +164,7 @@ def test_4_a_corrupted_mart_row_is_found_in_the_mart_and_in_the_api(verified: Pl
         "version + 1 as version) from marts.user_days final "
         "where user_id = 1 and date = '2026-03-02'"
     )
+    publish(verified.client, run_id="test")
     found = differences(verified)
     assert ("marts.user_days", 1, "has_daily_login") in found
     assert ("API", 1, "current_streak_days") in found
