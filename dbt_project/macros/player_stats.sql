@@ -118,10 +118,11 @@
         user_id,
         game_type,
         {{ game_sums() }}
-    from {{ game_days }}
+    from {{ game_days }} as days
     where date <= {{ as_of }}
     group by user_id, game_type
-    having sum(played) > 0
+    -- Qualified, because a bare `played` is the sum of this name above on ClickHouse (error 184).
+    having sum(days.played) > 0
 {%- endmacro %}
 
 
