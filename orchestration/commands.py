@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+from contextlib import closing
 from pathlib import Path
 from typing import get_args
 
@@ -11,15 +12,23 @@ import click
 from tally.cli import with_settings
 from tally.errors import TallyError
 from tally.settings import Settings, Target
+from tally.warehouse import MARTS, connect
 
 
 @click.command()
 @with_settings
 def prepare(settings: Settings) -> None:
-    """Parse the dbt project and create its relations in the warehouse."""
-    from orchestration.lib.dbt import run_dbt
+    """Parse the dbt project and create its relations in the warehouse.
 
-    run_dbt(["run"], settings)
+    A nightly table that is there stays as it is: at every start of a stack it would be read anew
+    from all of raw. After a change of one, `tally materialize --deep` makes it again.
+    """
+    from orchestration.lib.dbt import DEEP, run_dbt
+
+    with closing(connect(settings)) as client:
+        there = client.query(f"select name from system.tables where database = '{MARTS}'")
+    made = [f"{DEEP},{name}" for (name,) in there.result_rows]
+    run_dbt(["run", *(["--exclude", *made] if made else [])], settings)
     click.echo("dbt relations are in place")
 
 
