@@ -10,7 +10,7 @@ import msgspec
 
 from tally.events.export import action_types
 from tally.generated import settle
-from tally.metrics.page import render_page
+from tally.metrics.page import render_columns, render_page
 from tally.metrics.project import MetricProject
 from tally.metrics.registry import DBT_PROJECT, REGISTRY
 from tally.metrics.sql import render_macros
@@ -26,6 +26,7 @@ def files(project: Path = DBT_PROJECT) -> dict[Path, str]:
     return {
         REGISTRY: f"{registry}\n",
         project / "macros" / "registry.sql": render_macros(definitions),
+        project / "models" / "metrics" / "definitions.md": render_columns(found.metrics),
         project / "seeds" / "action_types.csv": action_types(),
         DOCS / "metrics.md": render_page(found.metrics),
     }

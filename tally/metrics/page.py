@@ -1,4 +1,6 @@
-"""The reference page of the metrics, docs/metrics.md: its prose with the tables of the registry."""
+"""What people read of the metrics: docs/metrics.md, its prose with the tables of the registry, and
+the blocks that describe the columns of the models.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -18,6 +20,13 @@ def render_page(metrics: Sequence[Metric]) -> str:
         sections.setdefault(metric.section, []).append(metric)
     return prose.substitute(
         {section.lower(): "\n".join(_table(found)) for section, found in sections.items()}
+    )
+
+
+def render_columns(metrics: Sequence[Metric]) -> str:
+    """For each metric the dbt docs block of its name, for the columns that hold it."""
+    return "\n".join(
+        f"{{% docs {metric.name} %}}\n{metric.description}\n{{% enddocs %}}\n" for metric in metrics
     )
 
 
