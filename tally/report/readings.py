@@ -54,23 +54,20 @@ _FRESHNESS = "select watermark, lag_seconds, materialized_at from marts.freshnes
 _STORED = """
 select
     sum(accepted) as accepted,
-    sum(dead) as dead,
-    sumIf(last_offset - first_offset + 1, kind = 'lost') as lost,
+    sum(dead_letters) as dead,
+    sum(lost) as lost,
     (select sum(messages_behind) from marts.materialization_backlog) as behind
-from raw.ingest_ledger final
+from marts.hourly_ingestion
 """
 _STORED_BY_HOUR = """
-select toStartOfHour(stored_at, 'UTC') as hour, sum(accepted) as accepted, sum(dead) as dead
-from raw.ingest_ledger final
-where
-    kind = 'stored'
-    and stored_at > (select max(stored_at) from raw.ingest_ledger) - interval 2 day
-group by hour
+select hour, accepted, dead_letters as dead
+from marts.hourly_ingestion
+where hour > (select max(hour) from marts.hourly_ingestion) - interval 2 day
 order by hour
 """
 _DEAD_LETTERS = """
-select reason, count() as messages
-from raw.dead_letters final
+select reason, sum(letters) as messages
+from marts.hourly_dead_letters
 group by reason
 order by messages desc, reason
 """
