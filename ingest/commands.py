@@ -3,6 +3,8 @@
 The command line imports this module to print its help, so what is heavy is imported where it runs.
 """
 
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
@@ -120,6 +122,39 @@ def verify_ingest(settings: Settings, as_json: bool) -> None:
     else:
         tell(account, Console())
     if account.every_fault:
+        raise SystemExit(1)
+
+
+@click.command("verify-record")
+@click.option("--hours", type=click.IntRange(min=1), default=24, help="The last so many, complete.")
+@with_settings
+def verify_record(settings: Settings, hours: int) -> None:
+    """Tell the ingest loss ratio of each UTC hour; ends with 1 where one is 0.5 % or more."""
+    import psycopg
+    from rich.console import Console
+    from rich.table import Table
+
+    from ingest.record_loss import PAGE_RATIO, WARN_RATIO, read_losses
+    from tally.warehouse import connect
+
+    until = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    with (
+        psycopg.connect(settings.endpoint("postgres_url")) as record,
+        closing(connect(settings)) as warehouse,
+    ):
+        losses = list(read_losses(record, warehouse, until - timedelta(hours=hours), until))
+    table = Table("hour (UTC)", "recorded", "arrived", "loss ratio")
+    for each in losses:
+        style = "red" if each.loss_ratio >= PAGE_RATIO else "yellow"
+        table.add_row(
+            f"{each.hour:%Y-%m-%d %H:00}",
+            f"{each.recorded:,}",
+            f"{each.arrived:,}",
+            f"{each.loss_ratio:.4%}",
+            style=style if each.loss_ratio >= WARN_RATIO else None,
+        )
+    Console().print(table)
+    if any(each.loss_ratio >= PAGE_RATIO for each in losses):
         raise SystemExit(1)
 
 

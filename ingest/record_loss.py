@@ -1,0 +1,65 @@
+"""The ingest loss ratio: what the backend recorded and ingestion never saw, by UTC hour.
+
+1 - distinct event ids that were accepted or quarantined / distinct event ids in the system of
+record. Only ids of the record count as arrived, so foreign events cannot hide a loss; a dead letter
+that is no JSON names no id, so what it was counts as lost. Its halves are in two databases, which
+is why it is no model of dbt and not in the registry of metrics.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import psycopg
+from clickhouse_connect.driver import Client
+from msgspec import Struct
+
+WARN_RATIO = 0.001
+PAGE_RATIO = 0.005
+
+_HOURS = """
+select distinct date_trunc('hour', occurred_at, 'UTC')
+from user_actions
+where occurred_at >= %s and occurred_at < %s
+order by 1
+"""
+_RECORDED = """
+select event_id from user_actions where occurred_at >= %s and occurred_at < %s
+"""
+_ACCEPTED = """
+select distinct event_id
+from raw.events
+where occurred_at >= {begin:DateTime64(3, 'UTC')} and occurred_at < {end:DateTime64(3, 'UTC')}
+"""
+_QUARANTINED = """
+select distinct toUUIDOrZero(JSONExtractString(value, 'event_id')) from raw.dead_letters
+"""
+
+
+class HourOfRecord(Struct, frozen=True):
+    """How many actions of one UTC hour, by `occurred_at`, the record has, and which arrived."""
+
+    hour: datetime
+    recorded: int
+    arrived: int
+
+    @property
+    def loss_ratio(self) -> float:
+        """Between 0 and 1; an hour without a recorded action is not there."""
+        return 1 - self.arrived / self.recorded
+
+
+def read_losses(
+    record: psycopg.Connection, warehouse: Client, since: datetime, until: datetime
+) -> Iterator[HourOfRecord]:
+    """Every hour of [since, until) with a recorded action; the ids of one hour are in memory."""
+    quarantined = _ids(warehouse, _QUARANTINED)
+    for (hour,) in record.execute(_HOURS, (since, until)).fetchall():
+        begin, end = max(hour, since), min(hour + timedelta(hours=1), until)
+        recorded = {event_id for (event_id,) in record.execute(_RECORDED, (begin, end))}
+        accepted = _ids(warehouse, _ACCEPTED, begin=begin, end=end)
+        yield HourOfRecord(hour, len(recorded), len(recorded & (accepted | quarantined)))
+
+
+def _ids(warehouse: Client, query: str, **parameters: datetime) -> set[UUID]:
+    return {event_id for (event_id,) in warehouse.query(query, parameters=parameters).result_rows}
