@@ -172,7 +172,7 @@ class Warehouse:
     def append_new(self) -> None:
         """20,000 events of a day that is not yet there, and voids of rounds of any day."""
         history = self._next
-        self._next = (history // EVENTS_A_DAY + 1) * EVENTS_A_DAY
+        self._next = -(-history // EVENTS_A_DAY) * EVENTS_A_DAY
         # Every fifth player of that day, with all that they do.
         self._insert(
             self._next,
@@ -184,12 +184,12 @@ class Warehouse:
         step = history // LATE_VOIDS
         self._insert(
             self._next,
-            history,
+            LATE_VOIDS,
             numbers=f"(select number * {step} + {ACTIVE_A_DAY} as number"
             f" from numbers({LATE_VOIDS}) where number < {history})",
             state="voided",
         )
-        self._next += history
+        self._next += LATE_VOIDS
 
     def _insert(
         self, first: int, count: int, *, numbers: str | None = None, state: str = "settled"
