@@ -1,14 +1,17 @@
 """The application factory: what is made at the start, in which order, and closed in reverse."""
 
+import asyncio
 import logging
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, start_http_server
 
+from serving_api.arrivals import Arrivals
 from serving_api.health.endpoints import router as health_router
 from serving_api.health.repository import HealthRepository
 from serving_api.metrics.endpoints import router as metrics_router
@@ -18,6 +21,7 @@ from serving_api.security.keys import KeySet
 from serving_api.security.tokens import TokenVerifier
 from serving_api.state import AppState, Clock, LifespanState
 from serving_api.stats.endpoints import router as stats_router
+from serving_api.stats.reader import ReaderMetrics, StatsReader
 from serving_api.stats.repository import StatsMetrics, StatsRepository
 from serving_api.telemetry import DOCUMENTATION_PATH, RequestEnvelope, RequestMetrics
 from serving_api.warehouse import Warehouse
@@ -40,6 +44,7 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
     """
     registry = CollectorRegistry()
     stats_metrics = StatsMetrics(registry)
+    reader_metrics = ReaderMetrics(registry)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[LifespanState]:
@@ -50,8 +55,14 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
             await keys.refresh()
             warehouse = Warehouse(settings)
             stack.push_async_callback(warehouse.aclose)
-            stats = StatsRepository(warehouse, stats_metrics)
+            repository = StatsRepository(warehouse, stats_metrics)
+            stack.push_async_callback(repository.aclose)
+            arrivals = Arrivals(warehouse, settings.actions_topic)
+            stats = StatsReader(
+                repository, arrivals, reader_metrics, cache_seconds=settings.api_cache_seconds
+            )
             stack.push_async_callback(stats.aclose)
+            await stack.enter_async_context(_running(arrivals.follow()))
             if settings.api_metrics_port is not None:
                 stack.enter_context(_metrics_server(settings.api_metrics_port, registry))
             yield {
@@ -86,6 +97,23 @@ def jwks_source(settings: Settings) -> str:
             hint="Set it to the JWKS file or URL of your identity provider; `tally up` makes one.",
         )
     return settings.jwks
+
+
+@asynccontextmanager
+async def _running(work: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
+    """Work in the background that ends only with the application."""
+    task = asyncio.create_task(work)
+    task.add_done_callback(_tell_of_death)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _tell_of_death(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        logger.critical("background work has ended: nothing is cached any more", exc_info=error)
 
 
 @contextmanager

@@ -1,7 +1,10 @@
 """Rules that hold for the query parameters of every route."""
 
+from datetime import date
+
 from fastapi import Request
 
+from serving_api.consistency import ConsistencyToken, parse_token
 from serving_api.problems import InvalidParameter, invalid_request
 
 
@@ -16,3 +19,33 @@ def refuse_repeated_parameters(request: Request) -> None:
                 for name in repeated
             )
         )
+
+
+def refuse_parameters(request: Request) -> None:
+    """Raise 422 for any query parameter, on a route that takes none."""
+    if request.query_params:
+        raise invalid_request(
+            *(
+                InvalidParameter(location=f"query.{name}", message="Extra inputs are not permitted")
+                for name in request.query_params
+            )
+        )
+
+
+def not_in_the_future(name: str, given: date | None, today: date) -> date:
+    """The date that is asked for, by default today. Raises 422 for one after it."""
+    if given is not None and given > today:
+        message = f"is in the future: today is {today} in UTC"
+        raise invalid_request(InvalidParameter(location=f"query.{name}", message=message))
+    return given or today
+
+
+def consistency_token(name: str, given: str | None) -> ConsistencyToken | None:
+    """The token, if one is given. Raises 422 for what is none."""
+    if given is None:
+        return None
+    try:
+        return parse_token(given)
+    except ValueError as error:
+        location = f"query.{name}"
+        raise invalid_request(InvalidParameter(location=location, message=str(error))) from error

@@ -10,7 +10,7 @@ from fastapi import Request
 from serving_api.health.repository import HealthRepository
 from serving_api.security.keys import KeySet
 from serving_api.security.tokens import TokenVerifier
-from serving_api.stats.repository import StatsRepository
+from serving_api.stats.reader import StatsReader
 from tally.settings import Settings
 
 Clock = Callable[[], datetime]
@@ -24,7 +24,7 @@ class AppState:
     clock: Clock
     keys: KeySet
     verifier: TokenVerifier
-    stats: StatsRepository
+    stats: StatsReader
     health: HealthRepository
 
 

@@ -2,18 +2,29 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import Any
 
 import aiohttp
 from clickhouse_connect.driver import AsyncClient
 from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
 from clickhouse_connect.driver.query import QueryResult
+from fastapi import Request
 
+from serving_api.problems import ProblemError
 from tally.settings import Settings
 from tally.warehouse import MARTS, connect_async
 
 logger = logging.getLogger(__name__)
+
+REQUEST_DEADLINE_SECONDS = 5.0
+
+# More at once than cores only makes each of them slower; the batch loader needs four.
+MAX_QUERIES = 8
+# A query takes tens of milliseconds: who is behind so many would not be answered in time.
+MAX_WAITING = 200
 
 # ClickHouse error codes that pass: unknown table or database (the marts are not built yet), time
 # limit, too many queries, memory limit, network.
@@ -24,23 +35,54 @@ class WarehouseUnavailableError(Exception):
     """The warehouse is away, overloaded, too slow or not yet built; trying again may help."""
 
 
+@asynccontextmanager
+async def answering(request: Request) -> AsyncGenerator[None]:
+    """The deadline of a request that reads the warehouse; 503 where there is no answer by then."""
+    try:
+        async with asyncio.timeout(REQUEST_DEADLINE_SECONDS):
+            yield
+    except (TimeoutError, WarehouseUnavailableError) as error:
+        reason = error if str(error) else "no answer within the request's deadline"
+        logger.warning("no answer for request %s: %s", request.scope["request_id"], reason)
+        raise ProblemError(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "warehouse-unavailable",
+            "The numbers cannot be read right now",
+            "Try again after the time in Retry-After.",
+            headers={"Retry-After": "2"},
+        ) from error
+
+
 class Warehouse:
-    """Queries of the API; connects with the first one, so that the API can start before it."""
+    """Queries of the API; connects with the first one, so that the API can start before it.
+
+    At most `MAX_QUERIES` run at a time and `MAX_WAITING` wait for their turn.
+    """
 
     def __init__(self, settings: Settings, *, timeout_seconds: float = 4.0) -> None:
         self._settings = settings
         self._timeout_seconds = timeout_seconds
         self._client: AsyncClient | None = None
         self._connecting = asyncio.Lock()
+        self._slots = asyncio.Semaphore(MAX_QUERIES)
+        self._waiting = 0
 
-    async def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> QueryResult:
+    async def query(
+        self,
+        sql: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        timeout_seconds: float | None = None,
+    ) -> QueryResult:
         """Run one query with bound parameters.
 
         Raises `WarehouseUnavailableError` for what may pass; an error of the query itself is a bug
         and comes as ClickHouse reports it.
         """
+        if self._waiting >= MAX_WAITING:
+            raise WarehouseUnavailableError(f"{self._waiting} queries wait already")
         try:
-            async with asyncio.timeout(self._timeout_seconds):
+            async with asyncio.timeout(timeout_seconds or self._timeout_seconds), self._turn():
                 client = await self._connected()
                 return await client.query(sql, parameters=dict(parameters or {}))
         except (TimeoutError, OSError, aiohttp.ClientError, OperationalError) as error:
@@ -49,6 +91,18 @@ class Warehouse:
             if error.code in _PASSING_CODES:
                 raise WarehouseUnavailableError(str(error)) from error
             raise
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncGenerator[None]:
+        self._waiting += 1
+        try:
+            await self._slots.acquire()
+        finally:
+            self._waiting -= 1
+        try:
+            yield
+        finally:
+            self._slots.release()
 
     async def _connected(self) -> AsyncClient:
         async with self._connecting:

@@ -109,6 +109,12 @@ class Settings(BaseSettings):
     api_host: str = "127.0.0.1"
     api_port: int = Field(0, ge=0, le=65535, description="0 takes a free port.")
     api_metrics_port: int | None = Field(None, description="Loopback port of /metrics.")
+    api_cache_seconds: float = Field(
+        30,
+        ge=0,
+        le=60,
+        description="How long an answer may be given again to its user while no event arrives.",
+    )
     jwt_issuer: str = "tally-local"
     jwt_audience: str = "tally"
     jwks: str | None = Field(None, description="JWKS file or URL with the keys that sign tokens.")

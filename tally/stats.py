@@ -54,7 +54,10 @@ def fetch(settings: Settings, user_id: int, parameters: dict[str, str]) -> dict[
         response = httpx.get(
             f"{url}/api/users/stats",
             params=parameters,
-            headers={"Authorization": f"Bearer {mint(settings, user_id)}"},
+            headers={
+                "Authorization": f"Bearer {mint(settings, user_id)}",
+                "Cache-Control": "no-cache",
+            },
             timeout=30,
         )
     except httpx.HTTPError as error:

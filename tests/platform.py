@@ -3,11 +3,12 @@
 import json
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pyarrow as pa
 from clickhouse_connect.driver import Client
@@ -19,7 +20,7 @@ from tally.events import Event, parse
 from tally.settings import Settings
 from tally.tokens import ensure_local_keys
 from tally.warehouse import connect
-from tests.servers import start_clickhouse
+from tests.servers import RunningServer, start_clickhouse
 
 STREAM = "test/user-actions/0"
 
@@ -32,6 +33,7 @@ class Platform:
     client: Client
     next_offset: int = 0
     folder: Path = field(default_factory=Path)
+    server: RunningServer | None = None
 
     def store(self, actions: Iterable[dict[str, Any]]) -> None:
         """Accept `actions` as one batch of one partition."""
@@ -90,6 +92,17 @@ class Platform:
             ],
         )
 
+    def end_warehouse(self) -> None:
+        """Kill the warehouse, as a crash would."""
+        assert self.server is not None
+        self.server.kill()
+
+    def restart_warehouse(self) -> None:
+        """Start it again on the same data and the same port."""
+        port = urlsplit(self.settings.endpoint("clickhouse_url")).port
+        assert port is not None
+        self.server = start_clickhouse(self.folder / "clickhouse", port=port)
+
     def materialize(self) -> None:
         """Bring the marts to the end of the ledger, and publish them."""
         run_dbt(["run", "--select", MINUTE], self.settings)
@@ -100,7 +113,8 @@ class Platform:
 def running_platform(folder: Path) -> Iterator[Platform]:
     """Start a warehouse in `folder`, with raw and the marts in place and empty."""
     home = folder / "home"
-    with start_clickhouse(folder / "clickhouse") as server:
+    server = start_clickhouse(folder / "clickhouse")
+    with ExitStack() as stack:
         settings = Settings(
             home=home,
             clickhouse_url=server.url,
@@ -109,7 +123,8 @@ def running_platform(folder: Path) -> Iterator[Platform]:
         client = connect(settings)
         for _ in migrate(client):
             pass
-        platform = Platform(settings, client, folder=folder)
+        platform = Platform(settings, client, folder=folder, server=server)
+        stack.callback(lambda: platform.server and platform.server.stop())
         run_dbt(["run"], settings)
         yield platform
         client.close()

@@ -69,7 +69,10 @@ class Stack:
         ) as session:
 
             async def ask(user_id: int) -> dict[str, Any]:
-                headers = {"Authorization": f"Bearer {signer.sign(user_id)}"}
+                headers = {
+                    "Authorization": f"Bearer {signer.sign(user_id)}",
+                    "Cache-Control": "no-cache",
+                }
                 async with session.get(
                     "/api/users/stats", params=query, headers=headers
                 ) as response:

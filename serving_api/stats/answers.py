@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
+from serving_api.stats.reader import Status
 from serving_api.stats.repository import Reading
 from serving_api.stats.schemas import (
     USER_METRICS,
@@ -45,6 +46,8 @@ def build_answer(
     query: StatsQuery,
     as_of: date,
     definition: ActiveDayDefinition,
+    *,
+    status: Status = "fresh",
 ) -> UserStats:
     """The answer to `query`.
 
@@ -63,7 +66,7 @@ def build_answer(
         win_rate=win_rate(row["total_wins"], row["total_losses"]),
         **parts,
         meta=StatsMeta(
-            status=reading.freshness.status,
+            status=reading.freshness.status if status == "fresh" else status,
             timezone="UTC",
             as_of=as_of,
             active_day_definition=definition,

@@ -1,21 +1,19 @@
 """`GET /api/users/stats`."""
 
-import logging
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Query, Request, Response
 
-from serving_api.parameters import refuse_repeated_parameters
-from serving_api.problems import InvalidParameter, ProblemError, invalid_request, problem_responses
+from serving_api.caching import conditional, wants_the_newest
+from serving_api.parameters import consistency_token, not_in_the_future, refuse_repeated_parameters
+from serving_api.problems import problem_responses
 from serving_api.security.bearer import player_id
 from serving_api.state import state_of
 from serving_api.stats.answers import build_answer
 from serving_api.stats.repository import Question
 from serving_api.stats.schemas import StatsQuery, UserStats
-from serving_api.warehouse import WarehouseUnavailableError
-
-logger = logging.getLogger(__name__)
+from serving_api.warehouse import answering
 
 router = APIRouter(tags=["stats"])
 
@@ -24,19 +22,21 @@ router = APIRouter(tags=["stats"])
     "/api/users/stats",
     summary="The caller's own statistics",
     response_model=UserStats,
-    response_model_exclude_unset=True,
-    responses=problem_responses(
-        HTTPStatus.UNAUTHORIZED,
-        HTTPStatus.FORBIDDEN,
-        HTTPStatus.UNPROCESSABLE_ENTITY,
-        HTTPStatus.SERVICE_UNAVAILABLE,
-    ),
+    responses={
+        **problem_responses(
+            HTTPStatus.UNAUTHORIZED,
+            HTTPStatus.FORBIDDEN,
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            HTTPStatus.SERVICE_UNAVAILABLE,
+        ),
+        304: {"description": "The answer is still the one of `If-None-Match`."},
+    },
 )
 async def user_stats(
     request: Request,
     user_id: Annotated[int, Depends(player_id)],
     query: Annotated[StatsQuery, Query()],
-) -> UserStats:
+) -> Response:
     """The user is the token's `sub`; there is no user parameter.
 
     Every count is exact and includes every event stored until `meta.watermark`. Days are UTC dates.
@@ -45,25 +45,30 @@ async def user_stats(
     refuse_repeated_parameters(request)
     state = state_of(request)
     today = state.clock().date()
-    as_of = query.as_of or today
-    if as_of > today:
-        raise invalid_request(
-            InvalidParameter(
-                location="query.as_of", message=f"is in the future: today is {today} in UTC"
-            )
+    question = Question(
+        not_in_the_future("as_of", query.as_of, today),
+        query.definition or state.settings.active_day_definition,
+        by_game=query.includes("by_game"),
+    )
+    async with answering(request):
+        entry, answered, status = await state.stats.read(
+            user_id,
+            question,
+            consistency_token("after", query.after),
+            newest=wants_the_newest(request),
+            # Just after midnight, while the warehouse is away, yesterday's numbers are the last.
+            fallback=question.a_day_earlier() if query.as_of is None else None,
         )
-    definition = query.definition or state.settings.active_day_definition
-    try:
-        reading = await state.stats.read(
-            user_id, Question(as_of, definition, by_game=query.includes("by_game"))
+    variant = (status, query.include)
+    body = entry.bodies.get(variant)
+    if body is None:
+        answer = build_answer(
+            user_id, entry.reading, query, answered.as_of, answered.definition, status=status
         )
-    except WarehouseUnavailableError as error:
-        logger.warning("no statistics for request %s: %s", request.scope["request_id"], error)
-        raise ProblemError(
-            HTTPStatus.SERVICE_UNAVAILABLE,
-            "warehouse-unavailable",
-            "The numbers cannot be read right now",
-            "Try again after the time in Retry-After.",
-            headers={"Retry-After": "2"},
-        ) from error
-    return build_answer(user_id, reading, query, as_of, definition)
+        body = entry.bodies[variant] = answer.model_dump_json(exclude_unset=True).encode()
+    return conditional(
+        request,
+        body,
+        # An answer that is not the latest must not outlive the moment.
+        max_age=state.settings.api_cache_seconds if status == "fresh" else 0,
+    )

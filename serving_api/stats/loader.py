@@ -15,16 +15,29 @@ R = TypeVar("R")
 Fetch = Callable[[K, Sequence[I]], Awaitable[Mapping[I, R]]]
 
 
+class LoaderFullError(Exception):
+    """So many wait already that one more would not be answered in time."""
+
+
 class BatchLoader(Generic[K, I, R]):
     """Collects items by key and fetches them in batches.
 
     `fetch(key, items)` answers for every item; its error reaches every caller of that batch. An
     answer is always of a query that started after it was asked for, so nobody reads the past. A
-    caller that is cancelled leaves the others alone.
+    caller that is cancelled leaves the others alone. At most `max_waiting` callers wait.
     """
 
-    def __init__(self, fetch: Fetch[K, I, R], *, max_batch: int = 500, max_in_flight: int = 2):
+    def __init__(
+        self,
+        fetch: Fetch[K, I, R],
+        *,
+        max_batch: int = 500,
+        max_in_flight: int = 2,
+        max_waiting: int = 5_000,
+    ) -> None:
         self._fetch = fetch
+        self._max_waiting = max_waiting
+        self._callers = 0
         self._max_batch = max_batch
         self._max_in_flight = max_in_flight
         self._waiting: dict[K, dict[I, list[asyncio.Future[R]]]] = {}
@@ -32,17 +45,22 @@ class BatchLoader(Generic[K, I, R]):
         self._closed = False
 
     async def load(self, key: K, item: I) -> R:
-        """The answer for one item. Raises what `fetch` raised."""
+        """The answer for one item. Raises what `fetch` raised, and `LoaderFullError`."""
         if self._closed:
             raise RuntimeError("the loader is closed")
+        if self._callers >= self._max_waiting:
+            raise LoaderFullError(f"{self._callers} callers wait already")
         answer: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(key, {}).setdefault(item, []).append(answer)
+        self._callers += 1
         self._start_queries()
         try:
             return await answer
         except asyncio.CancelledError:
             self._leave(key, item, answer)
             raise
+        finally:
+            self._callers -= 1
 
     async def aclose(self) -> None:
         """Cancel the queries under way, and everyone who waits."""

@@ -4,18 +4,16 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
 from typing import Any, Literal
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram
 
-from serving_api.stats.loader import BatchLoader
+from serving_api.stats.loader import BatchLoader, LoaderFullError
 from serving_api.warehouse import Warehouse, WarehouseUnavailableError
 from tally.metrics import metrics
 from tally.settings import ActiveDayDefinition
-
-REQUEST_DEADLINE_SECONDS = 5.0
 
 # No event is older than 2015-01-01 (the event contract), so for an earlier date every answer is
 # that of the day before, and no window leaves the range of the warehouse's Date.
@@ -112,6 +110,10 @@ class Question:
     definition: ActiveDayDefinition
     by_game: bool = False
 
+    def a_day_earlier(self) -> "Question":
+        """The same question as it was asked yesterday."""
+        return replace(self, as_of=self.as_of - timedelta(days=1))
+
 
 class StatsMetrics:
     """How the batches come out."""
@@ -153,15 +155,11 @@ class StatsRepository:
         self._state_refresh: asyncio.Task[None] | None = None
 
     async def read(self, user_id: int, question: Question) -> Reading:
-        """One user's numbers.
-
-        Raises `WarehouseUnavailableError` when there is no answer within the deadline.
-        """
+        """One user's numbers. Raises `WarehouseUnavailableError`."""
         try:
-            async with asyncio.timeout(REQUEST_DEADLINE_SECONDS):
-                return await self._loader.load(question, user_id)
-        except TimeoutError as error:
-            raise WarehouseUnavailableError("no answer within the request's deadline") from error
+            return await self._loader.load(question, user_id)
+        except LoaderFullError as error:
+            raise WarehouseUnavailableError(str(error)) from error
 
     async def aclose(self) -> None:
         """Stop what is under way."""

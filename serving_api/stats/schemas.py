@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from serving_api.consistency import PATTERN as CONSISTENCY_TOKEN
 from tally.metrics import metrics, registry
 from tally.settings import ActiveDayDefinition
 
@@ -71,6 +72,13 @@ class StatsQuery(BaseModel):
         description="Parts to add to the answer, separated by commas: `by_game`, `definitions`.",
     )
 
+    after: str | None = Field(
+        None,
+        pattern=CONSISTENCY_TOKEN,
+        description="The consistency token of a write: the answer waits at most 2 seconds until "
+        "that write is counted, else its `status` is `catching_up`.",
+    )
+
     def includes(self, part: Literal["by_game", "definitions"]) -> bool:
         """Whether the caller asked for the part."""
         return self.include is not None and part in self.include.split(",")
@@ -121,11 +129,12 @@ class Windows(BaseModel):
 class StatsMeta(BaseModel):
     """What the numbers mean and how fresh they are."""
 
-    status: Literal["fresh", "held"] = Field(
+    status: Literal["fresh", "held", "catching_up", "stale"] = Field(
         description="`fresh`: every event stored until `watermark` is counted. `held`: a quality "
-        "check has failed, and the numbers stay at the last good state, that of `watermark`. Other "
-        "values may be added; treat one you do not know as a reason to show the numbers with their "
-        "age."
+        "check has failed, and the numbers stay at the last good state, that of `watermark`. "
+        "`catching_up`: the write of `after` was not stored within 2 seconds. `stale`: the warehouse "
+        "is out of reach, and this is the last known answer. Other values may be added; treat one "
+        "you do not know as a reason to show the numbers with their age."
     )
     timezone: Literal["UTC"]
     as_of: date

@@ -28,8 +28,9 @@ class Client(httpx.Client):
         return {"Authorization": f"Bearer {mint(self.settings, user_id, role)}"}
 
     def stats(self, user_id: int, **parameters: str) -> httpx.Response:
-        """The answer of `GET /api/users/stats`."""
-        return self.get("/api/users/stats", params=parameters, headers=self.as_user(user_id))
+        """The answer of `GET /api/users/stats`, not from a cache."""
+        headers = {**self.as_user(user_id), "Cache-Control": "no-cache"}
+        return self.get("/api/users/stats", params=parameters, headers=headers)
 
 
 @contextmanager

@@ -1,0 +1,157 @@
+"""Answers a question from the cache, from the warehouse or, while that is away, from what is known.
+
+`repository` knows the queries; here is when they are asked, and how fresh the answer may be called.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Collection
+from typing import Literal
+
+from prometheus_client import CollectorRegistry, Counter
+
+from serving_api.arrivals import Arrivals
+from serving_api.consistency import ConsistencyToken
+from serving_api.stats.cache import Entry, StatsCache
+from serving_api.stats.repository import Question, StatsRepository
+from serving_api.warehouse import WarehouseUnavailableError
+
+logger = logging.getLogger(__name__)
+
+AFTER_SECONDS = 2.0
+PATIENCE_SECONDS = 1.5
+
+Status = Literal["fresh", "catching_up", "stale"]
+"""`held` is decided by what the repository reads of the marts, not here."""
+
+
+class ReaderMetrics:
+    """Where answers come from."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.answers = Counter(
+            "tally_stats_answers",
+            "Answers by where they came from: cache, warehouse, stale (the last known).",
+            ("source",),
+            registry=registry,
+        )
+
+
+class StatsReader:
+    """One user's numbers, from the cache where nothing has arrived for the user since.
+
+    Concurrent equal questions are asked once. A user whose events were stored is asked for anew as
+    soon as `arrivals` has seen them, also where a question was under way at that moment.
+    """
+
+    def __init__(
+        self,
+        repository: StatsRepository,
+        arrivals: Arrivals,
+        metrics: ReaderMetrics,
+        *,
+        cache_seconds: float,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._repository = repository
+        self._arrivals = arrivals
+        self._metrics = metrics
+        self._cache_seconds = cache_seconds
+        self._monotonic = monotonic
+        self._cache = StatsCache()
+        self._loading: dict[int, dict[Question, asyncio.Task[Entry]]] = {}
+        arrivals.tell(self._forget)
+
+    async def read(
+        self,
+        user_id: int,
+        question: Question,
+        after: ConsistencyToken | None = None,
+        *,
+        newest: bool = False,
+        fallback: Question | None = None,
+    ) -> tuple[Entry, Question, Status]:
+        """The numbers, the question that they answer, and what may be said of them.
+
+        `newest` asks the warehouse, whatever is known. While that is away the question may be
+        `fallback`, where only its answer is known. Raises `WarehouseUnavailableError` where none is.
+        """
+        self._arrivals.want(max(self._cache_seconds, AFTER_SECONDS))
+        status: Status = "fresh"
+        if after is not None and not await self._arrivals.wait_for(after, AFTER_SECONDS):
+            status = "catching_up"
+        known = self._cache.find(user_id, question)
+        if known is not None and not newest and self._is_fresh(known):
+            self._metrics.answers.labels("cache").inc()
+            return known, question, status
+        last = self._last_known(user_id, question, fallback)
+        if last is not None and not self._arrivals.is_reachable:
+            return self._stale(last)
+        try:
+            # Who can be told something does not wait until the deadline.
+            async with asyncio.timeout(None if last is None else PATIENCE_SECONDS):
+                entry = await asyncio.shield(self._load(user_id, question))
+        except (TimeoutError, WarehouseUnavailableError) as error:
+            if last is None:
+                raise
+            logger.warning("answering with what is known of a user: %s", error)
+            return self._stale(last)
+        self._metrics.answers.labels("warehouse").inc()
+        return entry, question, status
+
+    async def aclose(self) -> None:
+        """Stop what is under way."""
+        tasks = [task for loading in self._loading.values() for task in loading.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _is_fresh(self, entry: Entry) -> bool:
+        return self._arrivals.is_current and self._monotonic() < entry.fresh_until
+
+    def _last_known(
+        self, user_id: int, *questions: Question | None
+    ) -> tuple[Entry, Question] | None:
+        for asked in questions:
+            if asked is not None and (entry := self._cache.find(user_id, asked)):
+                return entry, asked
+        return None
+
+    def _stale(self, last: tuple[Entry, Question]) -> tuple[Entry, Question, Status]:
+        self._metrics.answers.labels("stale").inc()
+        return (*last, "stale")
+
+    def _load(self, user_id: int, question: Question) -> asyncio.Task[Entry]:
+        """The query for an answer, one for all who ask."""
+        loading = self._loading.setdefault(user_id, {})
+        task = loading.get(question)
+        if task is None:
+            task = loading[question] = asyncio.create_task(self._ask(user_id, question))
+            task.add_done_callback(lambda done: self._finished(user_id, question, done))
+        return task
+
+    async def _ask(self, user_id: int, question: Question) -> Entry:
+        asked_at = self._monotonic()
+        reading = await self._repository.read(user_id, question)
+        return Entry(reading, fresh_until=asked_at + self._cache_seconds)
+
+    def _finished(self, user_id: int, question: Question, task: asyncio.Task[Entry]) -> None:
+        failed = task.cancelled() or task.exception() is not None
+        loading = self._loading.get(user_id, {})
+        # A query that arrivals overtook was forgotten: its answer is for who asked, not to keep.
+        if loading.get(question) is task:
+            del loading[question]
+            if not loading:
+                del self._loading[user_id]
+            if not failed:
+                self._cache.keep(user_id, question, task.result())
+
+    def _forget(self, users: Collection[int] | None) -> None:
+        """Events of these users became readable: what was read before is old."""
+        self._cache.expire(users)
+        if users is None:
+            self._loading.clear()
+        else:
+            for user_id in users:
+                self._loading.pop(user_id, None)

@@ -1,0 +1,135 @@
+"""Cached answers over a real warehouse: dropped when events arrive, stale while it is away."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+
+from serving_api.consistency import ConsistencyToken
+from tests.integration.api.serving import Client, serving
+from tests.platform import Platform, action
+
+NewUser = Callable[[], int]
+
+
+@pytest.fixture(scope="module")
+def api(platform: Platform) -> Iterator[Client]:
+    with serving(platform.settings) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def second_process(platform: Platform) -> Iterator[Client]:
+    """It shares nothing with the first but the warehouse."""
+    with serving(platform.settings) as client:
+        yield client
+
+
+def cached(api: Client, user: int, **parameters: str) -> httpx.Response:
+    return api.get("/api/users/stats", params=parameters, headers=api.as_user(user))
+
+
+def until(condition: Callable[[], bool], what: str, limit_s: float = 30) -> None:
+    limit = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < limit, what
+        time.sleep(0.02)
+
+
+def token_of_last_write(platform: Platform, *, ahead: int = 0) -> str:
+    return str(ConsistencyToken("test", {0: platform.next_offset - 1 + ahead}))
+
+
+def test_an_answer_is_the_same_until_events_arrive_and_then_new_in_every_process(
+    api: Client, second_process: Client, platform: Platform, new_user: NewUser
+) -> None:
+    user, other = new_user(), new_user()
+    processes = (api, second_process)
+    before = [cached(process, user) for process in processes]
+    kept = [cached(process, other).content for process in processes]
+    platform.store([action(user, "LOGIN", "2026-11-20T10:00:00Z")])
+    for process, answer in zip(processes, before, strict=True):
+        assert answer.json()["lifetime_active_days"] == 0
+        until(
+            lambda process=process: cached(process, user).json()["lifetime_active_days"] == 1,
+            "the event is counted long before the 30 seconds are over",
+            limit_s=20,
+        )
+    assert [cached(process, other).content for process in processes] == kept
+
+
+def test_a_read_after_a_write_has_it(api: Client, platform: Platform, new_user: NewUser) -> None:
+    user = new_user()
+    for nth in range(1, 11):
+        assert cached(api, user).json()["lifetime_active_days"] == nth - 1
+        platform.store([action(user, "LOGIN", f"2026-11-{nth:02}T10:00:00Z")])
+        answer = cached(api, user, after=token_of_last_write(platform)).json()
+        assert (answer["lifetime_active_days"], answer["meta"]["status"]) == (nth, "fresh")
+
+
+def test_a_read_after_a_write_that_does_not_come_says_so_in_two_seconds(
+    api: Client, platform: Platform, new_user: NewUser
+) -> None:
+    started = time.monotonic()
+    response = cached(api, new_user(), after=token_of_last_write(platform, ahead=1))
+    assert response.json()["meta"]["status"] == "catching_up"
+    assert response.headers["cache-control"] == "private, max-age=0"
+    assert 2 <= time.monotonic() - started < 4.5
+
+
+def test_a_copy_that_is_the_same_is_not_sent_again(api: Client, new_user: NewUser) -> None:
+    user, other = new_user(), new_user()
+    first = cached(api, user)
+    assert first.headers["cache-control"] == "private, max-age=30"
+    assert first.headers["vary"] == "Authorization"
+    for given in (first.headers["etag"], f'"x", W/{first.headers["etag"]}', "*"):
+        again = api.get("/api/users/stats", headers={**api.as_user(user), "If-None-Match": given})
+        assert (again.status_code, again.content) == (304, b"")
+        assert again.headers["etag"] == first.headers["etag"]
+    headers = {**api.as_user(other), "If-None-Match": first.headers["etag"]}
+    assert api.get("/api/users/stats", headers=headers).status_code == 200
+
+
+def test_while_the_warehouse_is_dead_nobody_seen_before_gets_an_error(
+    api: Client, platform: Platform, new_user: NewUser
+) -> None:
+    """Under load, with the kill in the middle; `benchmarks/` has the 30-second form."""
+    users = [new_user() for _ in range(20)]
+    platform.store([action(user, "LOGIN", "2026-11-20T10:00:00Z") for user in users])
+    headers = {user: api.as_user(user) for user in users}
+    for user in users:
+        assert api.stats(user).json()["lifetime_active_days"] == 1
+    seen: Counter[tuple[int, str]] = Counter()
+    wrong: list[object] = []
+    stop = threading.Event()
+
+    def load(mine: list[int]) -> None:
+        with httpx.Client(base_url=api.base_url, timeout=30) as client:
+            while not stop.is_set():
+                for user in mine:
+                    answer = client.get("/api/users/stats", headers=headers[user])
+                    if answer.status_code != 200 or answer.json()["lifetime_active_days"] != 1:
+                        wrong.append(answer.text)
+                        continue
+                    seen[answer.status_code, answer.json()["meta"]["status"]] += 1
+
+    loaders = [threading.Thread(target=load, args=(users[nth::4],)) for nth in range(4)]
+    for loader in loaders:
+        loader.start()
+    try:
+        until(lambda: seen[200, "fresh"] > 50, "answers while it is there")
+        platform.end_warehouse()
+        until(lambda: seen[200, "stale"] > 200, "answers while it is dead, which say so")
+        assert api.stats(new_user()).status_code == 503, "nothing is known of this one"
+        assert not wrong
+    finally:
+        platform.restart_warehouse()
+        fresh = seen[200, "fresh"]
+    until(lambda: seen[200, "fresh"] > fresh + 50, "it recovers by itself")
+    stop.set()
+    for loader in loaders:
+        loader.join()
+    assert not wrong

@@ -1,0 +1,209 @@
+"""When an answer comes from the cache, and what is said of it while the warehouse is away."""
+
+import asyncio
+from datetime import date
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from serving_api.consistency import ConsistencyToken, is_stored, parse_token
+from serving_api.stats.cache import MAX_QUESTIONS_OF_A_USER, Entry, StatsCache
+from serving_api.stats.reader import ReaderMetrics, StatsReader
+from serving_api.stats.repository import Freshness, Question, Reading
+from serving_api.warehouse import WarehouseUnavailableError
+
+TODAY = Question(date(2026, 11, 22), "all_actions")
+LOGINS = Question(date(2026, 11, 22), "daily_login")
+
+
+class Source:
+    """Numbers its readings; holds them while `gate` is closed; may be away."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[int, Question]] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.away = False
+
+    async def read(self, user_id: int, question: Question) -> Reading:
+        self.asked.append((user_id, question))
+        number = len(self.asked)
+        await self.gate.wait()
+        if self.away:
+            raise WarehouseUnavailableError("away")
+        return Reading({"number": number}, Freshness(None, None, None))
+
+
+class Following:
+    """What the reader sees of the ledger's follower."""
+
+    def __init__(self) -> None:
+        self.is_current = True
+        self.is_reachable = True
+        self.has_written = True
+
+    def tell(self, listener: Any) -> None:
+        self.arrive = listener
+
+    def want(self, seconds: float) -> None: ...
+
+    async def wait_for(self, *_: Any) -> bool:
+        return self.has_written
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Setup:
+    def __init__(self, cache_seconds: float = 30) -> None:
+        self.source, self.arrivals, self.clock = Source(), Following(), Clock()
+        self.reader = StatsReader(
+            self.source,  # type: ignore[arg-type]
+            self.arrivals,  # type: ignore[arg-type]
+            ReaderMetrics(CollectorRegistry()),
+            cache_seconds=cache_seconds,
+            monotonic=self.clock,
+        )
+
+    async def ask(self, user_id: int, question: Question = TODAY, **more: Any) -> tuple[int, str]:
+        entry, _, status = await self.reader.read(user_id, question, **more)
+        assert entry.reading.row is not None
+        return entry.reading.row["number"], status
+
+
+async def test_an_answer_is_given_again_to_the_same_user_for_the_same_question_only() -> None:
+    setup = Setup()
+    assert [await setup.ask(1), await setup.ask(1)] == [(1, "fresh")] * 2
+    assert await setup.ask(2) == (2, "fresh")
+    assert await setup.ask(1, LOGINS) == (3, "fresh")
+    assert await setup.ask(1, TODAY.a_day_earlier()) == (4, "fresh")
+
+
+async def test_it_is_old_after_its_time_and_where_its_time_is_0() -> None:
+    setup, without = Setup(), Setup(cache_seconds=0)
+    await setup.ask(1)
+    setup.clock.now += 29.9
+    assert await setup.ask(1) == (1, "fresh")
+    setup.clock.now += 0.2
+    assert await setup.ask(1) == (2, "fresh")
+    assert [await without.ask(1), await without.ask(1)] == [(1, "fresh"), (2, "fresh")]
+
+
+async def test_arrivals_of_a_user_end_their_answers_and_nobody_elses() -> None:
+    setup = Setup()
+    for user in (1, 2):
+        await setup.ask(user)
+    setup.arrivals.arrive({1})
+    assert [await setup.ask(1), await setup.ask(2)] == [(3, "fresh"), (2, "fresh")]
+    setup.arrivals.arrive(None)
+    assert await setup.ask(2) == (4, "fresh")
+
+
+async def test_an_answer_that_arrivals_overtook_on_its_way_is_not_kept() -> None:
+    setup = Setup()
+    setup.source.gate.clear()
+    first = asyncio.create_task(setup.ask(1))
+    await asyncio.sleep(0)
+    setup.arrivals.arrive({1})
+    second = asyncio.create_task(setup.ask(1))
+    await asyncio.sleep(0)
+    setup.source.gate.set()
+    assert [await first, await second] == [(1, "fresh"), (2, "fresh")]
+    assert await setup.ask(1) == (2, "fresh")
+
+
+async def test_callers_at_once_ask_once_and_one_that_leaves_takes_nobody_with_it() -> None:
+    setup = Setup()
+    setup.source.gate.clear()
+    callers = [asyncio.create_task(setup.ask(1)) for _ in range(50)]
+    await asyncio.sleep(0)
+    callers[0].cancel()
+    setup.source.gate.set()
+    answers = await asyncio.gather(*callers, return_exceptions=True)
+    assert isinstance(answers[0], asyncio.CancelledError)
+    assert answers[1:] == [(1, "fresh")] * 49
+    assert len(setup.source.asked) == 1
+
+
+async def test_nothing_is_called_fresh_while_nobody_looks_at_the_ledger() -> None:
+    setup = Setup()
+    await setup.ask(1)
+    setup.arrivals.is_current = False
+    assert await setup.ask(1) == (2, "fresh")
+
+
+@pytest.mark.parametrize("noticed", [False, True])
+async def test_without_the_warehouse_the_last_answer_is_stale_and_the_unknown_an_error(
+    noticed: bool,
+) -> None:
+    setup = Setup()
+    await setup.ask(1)
+    setup.arrivals.arrive({1})
+    setup.source.away, setup.arrivals.is_reachable = True, not noticed
+    assert await setup.ask(1) == (1, "stale")
+    with pytest.raises(WarehouseUnavailableError):
+        await setup.ask(2)
+    with pytest.raises(WarehouseUnavailableError):
+        await setup.ask(1, LOGINS)
+    setup.source.away, setup.arrivals.is_reachable = False, True
+    number, status = await setup.ask(1)
+    assert (number > 1, status) == (True, "fresh")
+
+
+async def test_after_midnight_without_the_warehouse_yesterdays_numbers_are_the_last() -> None:
+    setup = Setup()
+    await setup.ask(1, TODAY.a_day_earlier())
+    setup.source.away = True
+    _, answered, status = await setup.reader.read(1, TODAY, fallback=TODAY.a_day_earlier())
+    assert (answered.as_of, status) == (date(2026, 11, 21), "stale")
+
+
+async def test_a_write_that_is_not_stored_in_time_is_said() -> None:
+    setup = Setup()
+    setup.arrivals.has_written = False
+    assert await setup.ask(1, after=ConsistencyToken("c", {0: 1})) == (1, "catching_up")
+
+
+def test_the_cache_holds_so_many_users_and_questions_and_no_more() -> None:
+    cache = StatsCache(max_users=3)
+    reading = Reading(None, Freshness(None, None, None))
+    for user in range(5):
+        cache.keep(user, TODAY, Entry(reading, 0))
+    assert [cache.find(user, TODAY) is not None for user in range(5)] == [0, 0, 1, 1, 1]
+    question = TODAY
+    for _ in range(MAX_QUESTIONS_OF_A_USER):
+        question = question.a_day_earlier()
+        cache.keep(4, question, Entry(reading, 0))
+    assert cache.find(4, TODAY) is None
+    assert cache.find(4, question) is not None
+
+
+@pytest.mark.parametrize(
+    ("stored", "expected"),
+    [
+        ({}, False),
+        ({"c/user-actions/3": 6}, False),
+        ({"c/user-actions/3": 7}, True),
+        ({"c/user-actions/3": 7, "c/user-actions/3+1": 2}, False),
+        ({"c/user-actions/3": 2, "c/user-actions/3+1": 9}, True),
+        ({"other/user-actions/3": 9}, False),
+        ({"c/other/3": 9, "c/user-actions/13": 9}, False),
+    ],
+)
+def test_a_token_is_stored_when_its_offset_in_the_newest_log_is(
+    stored: dict[str, int], expected: bool
+) -> None:
+    token = parse_token(str(ConsistencyToken("c", {3: 7})))
+    assert token == ConsistencyToken("c", {3: 7})
+    assert is_stored(token, "user-actions", stored) is expected
+
+
+@pytest.mark.parametrize("text", ["", "abc", "A", "AAAA", "kaFjgQM", "é", "=", "_" * 3000])
+def test_other_texts_are_no_token(text: str) -> None:
+    with pytest.raises(ValueError, match="consistency token"):
+        parse_token(text)
