@@ -7,7 +7,8 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, start_http_server
 
@@ -17,7 +18,11 @@ from serving_api.health.repository import HealthRepository
 from serving_api.metrics.endpoints import router as metrics_router
 from serving_api.openapi import describe
 from serving_api.problems import add_problem_handlers
+from serving_api.security.access import require_rows
+from serving_api.security.audit import AuditLog
+from serving_api.security.gate import gate
 from serving_api.security.keys import KeySet
+from serving_api.security.rate_limit import RateLimiter
 from serving_api.security.tokens import TokenVerifier
 from serving_api.state import AppState, Clock, LifespanState
 from serving_api.stats.endpoints import router as stats_router
@@ -71,6 +76,8 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
                     clock=clock,
                     keys=keys,
                     verifier=TokenVerifier(keys, settings.jwt_issuer, settings.jwt_audience),
+                    rates=RateLimiter(),
+                    audit=AuditLog(settings.audit_path),
                     stats=stats,
                     health=HealthRepository(warehouse),
                 )
@@ -78,12 +85,27 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
 
     # FastAPI's own page loads its scripts from a CDN, which not every network reaches.
     app = FastAPIOffline(
-        docs_url=DOCUMENTATION_PATH, redoc_url=None, title="Tally", version="1", lifespan=lifespan
+        docs_url=DOCUMENTATION_PATH,
+        redoc_url=None,
+        title="Tally",
+        version="1",
+        lifespan=lifespan,
+        dependencies=[Depends(gate)],
     )
     app.include_router(health_router)
     app.include_router(stats_router)
     app.include_router(metrics_router)
+    require_rows(app)
     add_problem_handlers(app)
+    if settings.api_cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.api_cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Cache-Control", "Content-Type", "Idempotency-Key"],
+            expose_headers=["ETag", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id"],
+            max_age=600,
+        )
     app.add_middleware(RequestEnvelope, metrics=RequestMetrics(registry))
     describe(app)
     return app

@@ -2,12 +2,14 @@
 
 import json
 import sys
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
 
-from serving_api.problems import ProblemDetails
+from serving_api.problems import ProblemDetails, problem_responses
+from serving_api.security.access import access_to
 from tally.generated import settle
 
 COMMITTED = Path(__file__).with_name("openapi.json")
@@ -17,6 +19,14 @@ Exact, provable player analytics. Every day is a **UTC** calendar date, every co
 amount is an integer in minor units, and every answer names the active-day definition it used.
 Errors are `application/problem+json` (RFC 9457) with a stable `type` and a `request_id`.
 """
+
+
+_BEARER = {
+    "type": "http",
+    "scheme": "bearer",
+    "bearerFormat": "JWT",
+    "description": "A JWT signed with EdDSA or RS256 by a key of the JWKS; its `sub` is the user.",
+}
 
 
 def describe(app: FastAPI) -> None:
@@ -32,9 +42,25 @@ def describe(app: FastAPI) -> None:
                 ref_template="#/components/schemas/{model}"
             )
             schemas.update(schemas["Problem"].pop("$defs", {}))
+            document["components"]["securitySchemes"] = {"bearer": _BEARER}
+            for path, operations in document["paths"].items():
+                for method, operation in operations.items():
+                    if not access_to(method.upper(), path).public:
+                        _guard(operation)
         return app.openapi_schema or {}
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _guard(operation: dict[str, Any]) -> None:
+    """Say of an operation what the gate does before it."""
+    operation["security"] = [{"bearer": []}]
+    refusals = problem_responses(
+        HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS
+    )
+    responses = operation["responses"]
+    responses |= {str(status): what for status, what in refusals.items()}
+    operation["responses"] = dict(sorted(responses.items()))
 
 
 def render(app: FastAPI) -> str:

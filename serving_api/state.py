@@ -8,7 +8,9 @@ from typing import TypedDict
 from fastapi import Request
 
 from serving_api.health.repository import HealthRepository
+from serving_api.security.audit import AuditLog
 from serving_api.security.keys import KeySet
+from serving_api.security.rate_limit import RateLimiter
 from serving_api.security.tokens import TokenVerifier
 from serving_api.stats.reader import StatsReader
 from tally.settings import Settings
@@ -24,6 +26,8 @@ class AppState:
     clock: Clock
     keys: KeySet
     verifier: TokenVerifier
+    rates: RateLimiter
+    audit: AuditLog
     stats: StatsReader
     health: HealthRepository
 

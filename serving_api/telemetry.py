@@ -96,6 +96,7 @@ class RequestEnvelope:
                     headers["Content-Security-Policy"] = _DOCUMENTATION_POLICY
                 for name, value in _SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
+                headers.update(scope.get("answer_headers", {}))
                 headers["X-Request-Id"] = request_id
             await send(message)
 

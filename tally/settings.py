@@ -115,6 +115,16 @@ class Settings(BaseSettings):
         le=60,
         description="How long an answer may be given again to its user while no event arrives.",
     )
+    api_rate_limit: int = Field(600, ge=1, description="Requests a minute of one player.")
+    api_staff_rate_limit: int = Field(
+        6_000, ge=1, description="Requests a minute of one analyst, engineer, admin or service."
+    )
+    api_cors_origins: tuple[str, ...] = Field(
+        (), description='Origins whose pages may read answers, as JSON: ["https://play.example"].'
+    )
+    audit_log: Path | None = Field(
+        None, description="The API's audit log. [default: <home>/audit/api.jsonl]"
+    )
     jwt_issuer: str = "tally-local"
     jwt_audience: str = "tally"
     jwks: str | None = Field(None, description="JWKS file or URL with the keys that sign tokens.")
@@ -153,6 +163,11 @@ class Settings(BaseSettings):
                 hint=f"Start one with `tally up --home {self.home}`, or set TALLY_{name.upper()}.",
             )
         return value
+
+    @property
+    def audit_path(self) -> Path:
+        """Where the API's audit log is."""
+        return self.audit_log or self.home / "audit" / "api.jsonl"
 
     def warehouse_environment(self, target: Target = "clickhouse") -> dict[str, str]:
         """The variables that dbt's profile reads, for a process or a shell outside of Tally.

@@ -33,8 +33,9 @@ class KeySet:
     """The verification keys by `kid`.
 
     `refresh` is called once at the start; afterwards `find` refreshes by itself: every
-    `REFRESH_SECONDS`, and for a `kid` it does not know at most once in `COOL_DOWN_SECONDS`. While
-    the source cannot be read the last keys stay in use.
+    `REFRESH_SECONDS`, and for a `kid` it does not know at most once in `COOL_DOWN_SECONDS`. A file
+    is read again as soon as it is another one. While the source cannot be read the last keys stay
+    in use.
     """
 
     def __init__(self, source: str, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -42,6 +43,8 @@ class KeySet:
         self._monotonic = monotonic
         self._keys: dict[str, jwt.PyJWK] = {}
         self._asked_at = float("-inf")
+        self._file = None if _is_url(source) else Path(source)
+        self._file_read: tuple[int, int] | None = None
         self._refreshing: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
@@ -50,7 +53,8 @@ class KeySet:
     async def find(self, kid: str) -> jwt.PyJWK | None:
         """The key named `kid`, or None."""
         age = self._monotonic() - self._asked_at
-        if age > REFRESH_SECONDS or (kid not in self._keys and age > COOL_DOWN_SECONDS):
+        is_due = age > REFRESH_SECONDS or (kid not in self._keys and age > COOL_DOWN_SECONDS)
+        if is_due or _version_of(self._file) != self._file_read:
             await self.refresh()
         return self._keys.get(kid)
 
@@ -63,6 +67,7 @@ class KeySet:
 
     async def _refresh(self) -> None:
         self._asked_at = self._monotonic()
+        self._file_read = _version_of(self._file)
         try:
             self._keys = parse_jwks(await _read(self._source))
         except (OSError, httpx.HTTPError, ValueError, TallyError) as error:
@@ -122,9 +127,22 @@ def _parse_key(entry: object) -> jwt.PyJWK:
 _PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth"})
 
 
+def _is_url(source: str) -> bool:
+    return urlsplit(source).scheme in ("http", "https")
+
+
+def _version_of(file: Path | None) -> tuple[int, int] | None:
+    """What changes when the file is replaced; None for a URL and for a file that is not there."""
+    try:
+        found = None if file is None else file.stat()
+    except OSError:
+        return None
+    return None if found is None else (found.st_mtime_ns, found.st_ino)
+
+
 async def _read(source: str) -> Any:
     url = urlsplit(source)
-    if url.scheme not in ("http", "https"):
+    if not _is_url(source):
         return json.loads(await asyncio.to_thread(Path(source).read_bytes))
     if url.scheme == "http" and url.hostname not in ("127.0.0.1", "::1", "localhost"):
         raise TallyError(f"{source} would take signing keys over plain http.", hint="Use https.")

@@ -1,6 +1,6 @@
 """What a good token is: verification against the key set, and nothing about HTTP requests."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
@@ -22,6 +22,9 @@ class Principal:
 
     subject: str
     role: Role
+    issued_at: int = field(default=0, compare=False)
+    expires_at: int = field(default=0, compare=False)
+    """Unix seconds."""
 
 
 class TokenVerifier:
@@ -56,7 +59,7 @@ class TokenVerifier:
         # PyJWT lets a few malformed claims out as the plain errors of int().
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError) as error:
             raise unauthorized("The token is not valid here.") from error
-        return Principal(claims["sub"], _role_of(claims))
+        return Principal(claims["sub"], _role_of(claims), int(claims["iat"]), int(claims["exp"]))
 
     async def _key_of(self, token: str) -> jwt.PyJWK:
         try:

@@ -3,12 +3,12 @@
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from serving_api.caching import conditional, wants_the_newest
 from serving_api.parameters import consistency_token, not_in_the_future, refuse_repeated_parameters
 from serving_api.problems import problem_responses
-from serving_api.security.bearer import player_id
+from serving_api.security.gate import Player
 from serving_api.state import state_of
 from serving_api.stats.answers import build_answer
 from serving_api.stats.repository import Question
@@ -24,8 +24,6 @@ router = APIRouter(tags=["stats"])
     response_model=UserStats,
     responses={
         **problem_responses(
-            HTTPStatus.UNAUTHORIZED,
-            HTTPStatus.FORBIDDEN,
             HTTPStatus.UNPROCESSABLE_ENTITY,
             HTTPStatus.SERVICE_UNAVAILABLE,
         ),
@@ -34,7 +32,7 @@ router = APIRouter(tags=["stats"])
 )
 async def user_stats(
     request: Request,
-    user_id: Annotated[int, Depends(player_id)],
+    user_id: Player,
     query: Annotated[StatsQuery, Query()],
 ) -> Response:
     """The user is the token's `sub`; there is no user parameter.

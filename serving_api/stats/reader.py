@@ -75,7 +75,8 @@ class StatsReader:
         """The numbers, the question that they answer, and what may be said of them.
 
         `newest` asks the warehouse, whatever is known. While that is away the question may be
-        `fallback`, where only its answer is known. Raises `WarehouseUnavailableError` where none is.
+        `fallback`, where only its answer is known. Raises `WarehouseUnavailableError` where there
+        is no answer.
         """
         self._arrivals.want(max(self._cache_seconds, AFTER_SECONDS))
         status: Status = "fresh"
@@ -137,15 +138,19 @@ class StatsReader:
         return Entry(reading, fresh_until=asked_at + self._cache_seconds)
 
     def _finished(self, user_id: int, question: Question, task: asyncio.Task[Entry]) -> None:
-        failed = task.cancelled() or task.exception() is not None
         loading = self._loading.get(user_id, {})
-        # A query that arrivals overtook was forgotten: its answer is for who asked, not to keep.
-        if loading.get(question) is task:
+        if is_newest := loading.get(question) is task:
             del loading[question]
             if not loading:
                 del self._loading[user_id]
-            if not failed:
-                self._cache.keep(user_id, question, task.result())
+        if task.cancelled() or task.exception() is not None:
+            return
+        entry = task.result()
+        if not is_newest:
+            # Arrivals overtook it: good for who asked, and to be known as the last, but not fresh.
+            entry.fresh_until = float("-inf")
+        if is_newest or self._cache.find(user_id, question) is None:
+            self._cache.keep(user_id, question, entry)
 
     def _forget(self, users: Collection[int] | None) -> None:
         """Events of these users became readable: what was read before is old."""
