@@ -10,11 +10,23 @@ from typing import Any
 from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
-from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, start_http_server
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    GCCollector,
+    ProcessCollector,
+    start_http_server,
+)
 
+from serving_api.actions.endpoints import router as actions_router
+from serving_api.actions.producer import ActionProducer
+from serving_api.actions.repository import ActionsRepository
 from serving_api.arrivals import Arrivals
+from serving_api.body_limit import BodyLimit
 from serving_api.health.endpoints import router as health_router
 from serving_api.health.repository import HealthRepository
+from serving_api.identity.endpoints import router as identity_router
+from serving_api.identity.repository import IdentityRepository
 from serving_api.metrics.endpoints import router as metrics_router
 from serving_api.openapi import describe
 from serving_api.problems import add_problem_handlers
@@ -35,6 +47,9 @@ from tally.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+# In the order in which they are matched: `/api/users/{user_id}` after the paths that it would take.
+ROUTERS = (health_router, stats_router, metrics_router, identity_router, actions_router)
+
 
 def utc_now() -> datetime:
     """The clock of production."""
@@ -50,6 +65,12 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
     registry = CollectorRegistry()
     stats_metrics = StatsMetrics(registry)
     reader_metrics = ReaderMetrics(registry)
+    deprecated_calls = Counter(
+        "deprecated_endpoint_calls",
+        "Calls of deprecated paths.",
+        ("path",),
+        registry=registry,
+    )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[LifespanState]:
@@ -68,6 +89,8 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
             )
             stack.push_async_callback(stats.aclose)
             await stack.enter_async_context(_running(arrivals.follow()))
+            producer = ActionProducer(settings)
+            stack.push_async_callback(producer.aclose)
             if settings.api_metrics_port is not None:
                 stack.enter_context(_metrics_server(settings.api_metrics_port, registry))
             yield {
@@ -80,6 +103,10 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
                     audit=AuditLog(settings.audit_path),
                     stats=stats,
                     health=HealthRepository(warehouse),
+                    identity=IdentityRepository(warehouse),
+                    actions=ActionsRepository(warehouse),
+                    producer=producer,
+                    deprecated_calls=deprecated_calls,
                 )
             }
 
@@ -92,10 +119,9 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
         lifespan=lifespan,
         dependencies=[Depends(gate)],
     )
-    app.include_router(health_router)
-    app.include_router(stats_router)
-    app.include_router(metrics_router)
-    require_rows(app)
+    for router in ROUTERS:
+        require_rows(router.routes)
+        app.include_router(router)
     add_problem_handlers(app)
     if settings.api_cors_origins:
         app.add_middleware(
@@ -106,6 +132,7 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
             expose_headers=["ETag", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id"],
             max_age=600,
         )
+    app.add_middleware(BodyLimit)
     app.add_middleware(RequestEnvelope, metrics=RequestMetrics(registry))
     describe(app)
     return app

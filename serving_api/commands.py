@@ -1,4 +1,4 @@
-"""`tally serve`: the API as a process."""
+"""`tally serve`: the API as a process. `tally audit`: its audit log."""
 
 import logging
 import socket
@@ -8,6 +8,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from serving_api.app import create_app, jwks_source
+from serving_api.security.audit import verify_audit
 from tally.cli import with_settings
 from tally.errors import TallyError
 from tally.settings import Settings
@@ -24,6 +25,14 @@ def serve(settings: Settings) -> None:
     host, port = listener.getsockname()[:2]
     click.echo(f"Serving on http://{host}:{port}", err=True)
     uvicorn.Server(server_config(create_app(settings))).run(sockets=[listener])
+
+
+@click.command()
+@with_settings
+def audit(settings: Settings) -> None:
+    """Check the chain of the API's audit log, and print its length and its head."""
+    lines, head = verify_audit(settings.audit_path)
+    click.echo(f"{lines} lines, intact, head {head}")
 
 
 def server_config(app: FastAPI) -> uvicorn.Config:

@@ -6,8 +6,12 @@ from datetime import datetime
 from typing import TypedDict
 
 from fastapi import Request
+from prometheus_client import Counter
 
+from serving_api.actions.producer import ActionProducer
+from serving_api.actions.repository import ActionsRepository
 from serving_api.health.repository import HealthRepository
+from serving_api.identity.repository import IdentityRepository
 from serving_api.security.audit import AuditLog
 from serving_api.security.keys import KeySet
 from serving_api.security.rate_limit import RateLimiter
@@ -30,6 +34,10 @@ class AppState:
     audit: AuditLog
     stats: StatsReader
     health: HealthRepository
+    identity: IdentityRepository
+    actions: ActionsRepository
+    producer: ActionProducer
+    deprecated_calls: Counter
 
 
 class LifespanState(TypedDict):

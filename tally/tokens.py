@@ -3,16 +3,18 @@
 Against a real identity provider none of this is used: the API only ever reads the provider's JWKS.
 """
 
-import base64
-import hashlib
+import fcntl
 import json
 import os
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import click
 import jwt
@@ -26,7 +28,6 @@ from tally.settings import Settings
 
 MAX_USER_ID = 2**53 - 1  # the event contract: what a JSON number holds exactly
 
-_PRIVATE_KEY = "private.pem"
 _JWKS = "jwks.json"
 
 
@@ -48,9 +49,9 @@ class Role(StrEnum):
 
 
 def ensure_local_keys(home: Path) -> Path:
-    """The JWKS file of the stack in `home`; its Ed25519 key pair is made on the first call.
+    """The JWKS file of the stack in `home`; its first key is made on the first call.
 
-    The pair appears whole or not at all: of several processes that start together one wins the
+    The folder appears whole or not at all: of several processes that start together one wins the
     rename, and the others use its keys.
     """
     keys = home / "keys"
@@ -58,7 +59,7 @@ def ensure_local_keys(home: Path) -> Path:
         home.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(prefix="keys.", dir=home))  # mode 0700
         try:
-            _write_key_pair(made)
+            _add_key(made)
             made.rename(keys)
         except OSError:
             if not (keys / _JWKS).exists():
@@ -68,30 +69,75 @@ def ensure_local_keys(home: Path) -> Path:
     return keys / _JWKS
 
 
-def _write_key_pair(folder: Path) -> None:
+def rotate_keys(home: Path) -> str:
+    """Make a new key that signs from now on; its `kid`. The ones before it verify until revoked."""
+    with _locked_keys(home) as keys:
+        return _add_key(keys)
+
+
+def revoke_key(home: Path, kid: str) -> None:
+    """Take a key out of the JWKS and destroy its private half.
+
+    Raises `TallyError` for a key that is not there, and for the only one.
+    """
+    with _locked_keys(home) as keys:
+        document = _read_jwks(keys)
+        left = [key for key in document["keys"] if key["kid"] != kid]
+        if len(left) == len(document["keys"]):
+            raise TallyError(f"{keys} has no key {kid!r}.", hint="`tally keys list` shows them.")
+        if not left:
+            raise TallyError(
+                f"{kid} is the only key: without it nobody could log in.",
+                hint="`tally keys rotate` makes another one first.",
+            )
+        # Public first: a key that no longer verifies may still exist, never the other way round.
+        _write_jwks(keys, {**document, "keys": left})
+        (keys / f"{kid}.pem").unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked_keys(home: Path) -> Iterator[Path]:
+    keys = ensure_local_keys(home).parent
+    with (keys / "lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield keys
+
+
+def _read_jwks(keys: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((keys / _JWKS).read_bytes())
+    return document
+
+
+def _write_jwks(keys: Path, document: dict[str, Any]) -> None:
+    """Replace the file at once: a reader sees the old keys or the new ones."""
+    new = keys / f"{_JWKS}.new"
+    new.write_text(json.dumps(document, indent=2) + "\n")
+    new.replace(keys / _JWKS)
+
+
+def _add_key(keys: Path) -> str:
+    """Make a key, the newest first. Its `kid` is the version that the JWKS counts, used once."""
+    document = _read_jwks(keys) if (keys / _JWKS).exists() else {"keys": []}
+    version = document.get("version", len(document["keys"])) + 1
+    kid = f"v{version}"
     key = Ed25519PrivateKey.generate()
     pem = key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
-    descriptor = os.open(folder / _PRIVATE_KEY, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    descriptor = os.open(keys / f"{kid}.pem", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(pem)
-    (folder / _JWKS).write_text(json.dumps({"keys": [_public_jwk(key)]}, indent=2) + "\n")
-
-
-def _public_jwk(key: Ed25519PrivateKey) -> dict[str, str]:
-    """The public half, under its RFC 7638 thumbprint as `kid`."""
     jwk = OKPAlgorithm.to_jwk(key.public_key(), as_dict=True)
-    public = {"crv": jwk["crv"], "kty": jwk["kty"], "x": jwk["x"]}
-    canonical = json.dumps(public, sort_keys=True, separators=(",", ":")).encode()
-    kid = base64.urlsafe_b64encode(hashlib.sha256(canonical).digest()).rstrip(b"=").decode()
-    return {**public, "alg": "EdDSA", "use": "sig", "kid": kid}
+    public = {name: jwk[name] for name in ("crv", "kty", "x")}
+    entry = {**public, "alg": "EdDSA", "use": "sig", "kid": kid}
+    _write_jwks(keys, {"version": version, "keys": [entry, *document["keys"]]})
+    return kid
 
 
 class LocalSigner:
-    """Signs tokens with the private key of the stack in `settings.home`, read once.
+    """Signs tokens with the newest private key of the stack in `settings.home`, read once.
 
     Raises `TallyError` where the stack has no private key, as against a real identity provider.
     """
@@ -100,8 +146,8 @@ class LocalSigner:
         self._settings = settings
         keys = settings.home / "keys"
         try:
-            pem = (keys / _PRIVATE_KEY).read_bytes()
-            self._kid: str = json.loads((keys / _JWKS).read_bytes())["keys"][0]["kid"]
+            self._kid: str = _read_jwks(keys)["keys"][0]["kid"]
+            pem = (keys / f"{self._kid}.pem").read_bytes()
         except FileNotFoundError as error:
             raise TallyError(
                 f"{keys} holds no signing key, so no token can be minted here.",
@@ -153,3 +199,31 @@ def mint(
 def token(settings: Settings, user_id: int, role: str, ttl: int) -> None:
     """Print a bearer token of the local stack for one user, and nothing else."""
     click.echo(mint(settings, user_id, Role(role), timedelta(seconds=ttl)))
+
+
+@click.group()
+def keys() -> None:
+    """The local stack's signing keys. A real identity provider has its own."""
+
+
+@keys.command("list")
+@with_settings
+def list_keys(settings: Settings) -> None:
+    """Print the keys that verify, the one that signs first."""
+    for nth, key in enumerate(_read_jwks(ensure_local_keys(settings.home).parent)["keys"]):
+        click.echo(f"{key['kid']}  {key['alg']}  {'signs' if nth == 0 else 'verifies'}")
+
+
+@keys.command()
+@with_settings
+def rotate(settings: Settings) -> None:
+    """Make a key that signs from now on, and print its kid. The older ones go on verifying."""
+    click.echo(rotate_keys(settings.home))
+
+
+@keys.command()
+@click.argument("kid")
+@with_settings
+def revoke(settings: Settings, kid: str) -> None:
+    """End a key: tokens that it signed are refused from the next request on."""
+    revoke_key(settings.home, kid)

@@ -45,6 +45,8 @@ stats_api = dg.AssetSpec(
         ["marts", "user_stats_touched"],
         ["marts", "user_games_closed"],
         ["marts", "user_games_touched"],
+        ["marts", "user_days_touched"],
+        ["marts", "user_cards"],
         ["marts", "touched_days_live"],
         ["marts", "materialization_backlog"],
         ["marts", "freshness"],

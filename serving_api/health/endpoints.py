@@ -8,13 +8,14 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 
+from serving_api.parameters import refuse_parameters
 from serving_api.problems import ProblemError, problem_responses
 from serving_api.state import AppState, state_of
 from serving_api.warehouse import WarehouseUnavailableError
 
 logger = logging.getLogger(__name__)
 
-router = APIRouter(tags=["health"])
+router = APIRouter(tags=["health"], dependencies=[Depends(refuse_parameters)])
 
 Check = Literal["ok", "unreachable", "not built", "none loaded"]
 

@@ -10,6 +10,8 @@ REQUIRED_RELATIONS = frozenset(
         "freshness",
         "materialization_backlog",
         "touched_days_live",
+        "user_cards",
+        "user_days_touched",
         "user_stats_closed",
         "user_stats_touched",
     }

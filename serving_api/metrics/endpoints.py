@@ -3,12 +3,13 @@
 import functools
 
 import msgspec
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 
 from serving_api.metrics.schemas import MetricDefinition, MetricDefinitions
+from serving_api.parameters import refuse_parameters
 from tally.metrics import metric_hashes, registry
 
-router = APIRouter(tags=["metrics"])
+router = APIRouter(tags=["metrics"], dependencies=[Depends(refuse_parameters)])
 
 
 @router.get(

@@ -7,7 +7,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Collection
-from typing import Literal
+from datetime import date
+from typing import Any, Literal
 
 from prometheus_client import CollectorRegistry, Counter
 
@@ -100,6 +101,10 @@ class StatsReader:
             return self._stale(last)
         self._metrics.answers.labels("warehouse").inc()
         return entry, question, status
+
+    async def days(self, user_id: int, first: date, last: date) -> list[dict[str, Any]]:
+        """One user's days, always from the warehouse; see `StatsRepository.days`."""
+        return await self._repository.days(user_id, first, last)
 
     async def aclose(self) -> None:
         """Stop what is under way."""

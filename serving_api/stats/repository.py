@@ -58,11 +58,17 @@ _TOUCHED = f"""
     first_touched = {{first_touched:Date}},
     last_touched = {{last_touched:Date}}
 """
+_RANGE = "from_date = {from_date:Date}, to_date = {to_date:Date}"
 _DEFINITION = "definition = {definition:String}"
 _CLOSED_STATS = f"select * from marts.user_stats_closed({_CLOSED}, {_DEFINITION})"
 _TOUCHED_STATS = f"select * from marts.user_stats_touched({_TOUCHED}, {_DEFINITION})"
 _CLOSED_GAMES = f"select * from marts.user_games_closed({_CLOSED}) order by game_type"
 _TOUCHED_GAMES = f"select * from marts.user_games_touched({_TOUCHED}) order by game_type"
+
+_DAYS = f"""
+select * from marts.user_days_touched({_TOUCHED.replace("as_of = {as_of:Date}", _RANGE)})
+order by date
+"""
 
 # The totals over games, by the name of the metric that they are sums of.
 _TOTALS = {
@@ -160,6 +166,24 @@ class StatsRepository:
             return await self._loader.load(question, user_id)
         except LoaderFullError as error:
             raise WarehouseUnavailableError(str(error)) from error
+
+    async def days(self, user_id: int, first: date, last: date) -> list[dict[str, Any]]:
+        """One user's days with an event from `first` to `last`, in their order.
+
+        Raises `WarehouseUnavailableError`.
+        """
+        touched = await self._touched_days([user_id], await self._marts_state())
+        # ClickHouse cannot map from an empty list either; nobody is user 0.
+        days = touched.get(user_id, [])
+        asked = {
+            "user_ids": [user_id],
+            "from_date": max(first, _BEFORE_THE_FIRST_EVENT),
+            "to_date": max(last, _BEFORE_THE_FIRST_EVENT),
+            "touched": [(user_id, day) for day in days] or [(0, _BEFORE_THE_FIRST_EVENT)],
+            "first_touched": min(days, default=_BEFORE_THE_FIRST_EVENT),
+            "last_touched": max(days, default=_BEFORE_THE_FIRST_EVENT),
+        }
+        return list((await self._warehouse.query(_DAYS, asked)).named_results())
 
     async def aclose(self) -> None:
         """Stop what is under way."""

@@ -84,6 +84,102 @@ class StatsQuery(BaseModel):
         return self.include is not None and part in self.include.split(",")
 
 
+MAX_HISTORY_DAYS = 366
+
+Explained = Literal[
+    "total_games_played",
+    "last_7d_active_days",
+    "last_30d_active_days",
+    "last_90d_active_days",
+    "lifetime_active_days",
+    "current_streak_days",
+    "total_wins",
+    "total_losses",
+    "total_draws",
+    "total_no_outcome",
+    "win_rate",
+    "bet_amount",
+    "payout_amount",
+    "first_active_date",
+    "last_active_date",
+]
+
+
+class ExplainQuery(BaseModel):
+    """The query parameters of an explanation; any other is refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    field: Explained = Field(description="The number to explain.")
+    definition: ActiveDayDefinition | None = Field(
+        None, description="What makes a UTC day active; by default the platform's setting."
+    )
+    as_of: IsoDate | None = Field(
+        None, description="The last UTC date that counts, by default today in UTC."
+    )
+
+
+class HistoryQuery(BaseModel):
+    """The query parameters of a history; any other is refused."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    from_: IsoDate | None = Field(
+        None, alias="from", description="The first UTC date; by default 29 days before `to`."
+    )
+    to: IsoDate | None = Field(None, description="The last UTC date, by default today in UTC.")
+
+
+class Day(BaseModel):
+    """What the user did on one UTC day."""
+
+    date: date
+    is_active: bool = Field(description="At least one action of the user (`all_actions`).")
+    has_daily_login: bool = Field(description="At least one DAILY_LOGIN (`daily_login`).")
+    events: NonNegativeInt = Field(description="Accepted events, also those of the system.")
+    played: NonNegativeInt
+    wins: NonNegativeInt
+    losses: NonNegativeInt
+    draws: NonNegativeInt
+    no_outcome: NonNegativeInt
+    bet_amount: NonNegativeInt
+    payout_amount: NonNegativeInt
+
+    @model_validator(mode="after")
+    def _outcomes_add_up(self) -> Self:
+        _require_sum(
+            str(self.date), self.played, self.wins, self.losses, self.draws, self.no_outcome
+        )
+        return self
+
+
+class Explanation(BaseModel):
+    """One number of the statistics and what it was made of.
+
+    A number of days has its `dates`, one over rounds the days (`rounds`) that it is the sum of.
+    """
+
+    field: Explained
+    value: int | float | date | None
+    timezone: Literal["UTC"] = "UTC"
+    as_of: date
+    active_day_definition: ActiveDayDefinition
+    dates: list[date] | None = None
+    rounds: list[Day] | None = None
+
+
+class History(BaseModel):
+    """The user's days with an event, in their order."""
+
+    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
+
+    user_id: int
+    timezone: Literal["UTC"]
+    from_: date = Field(alias="from")
+    to: date
+    days: list[Day]
+
+
 class GameStats(BaseModel):
     """The game metrics of one game type."""
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from tally.errors import TallyError
 from tally.settings import Settings
-from tally.tokens import MAX_USER_ID, Role, ensure_local_keys, mint, token
+from tally.tokens import MAX_USER_ID, Role, ensure_local_keys, keys, mint, rotate_keys, token
 
 
 def _claims(settings: Settings, text: str) -> dict[str, object]:
@@ -27,7 +27,7 @@ def _claims(settings: Settings, text: str) -> dict[str, object]:
 
 def test_the_private_key_is_for_its_owner_only_and_the_jwks_holds_no_secret(tmp_path: Path) -> None:
     jwks = ensure_local_keys(tmp_path)
-    private = jwks.with_name("private.pem")
+    private = jwks.with_name("v1.pem")
     assert stat.S_IMODE(private.stat().st_mode) == 0o600
     (key,) = json.loads(jwks.read_text())["keys"]
     assert set(key) == {"kty", "crv", "x", "alg", "use", "kid"}
@@ -76,3 +76,49 @@ def test_the_command_prints_the_token_and_nothing_else(tmp_path: Path) -> None:
     assert result.exit_code == 0
     (line,) = result.output.splitlines()
     assert _claims(Settings(home=tmp_path), line)["role"] == "analyst"
+
+
+def _keys(home: Path, *arguments: str) -> str:
+    result = CliRunner().invoke(keys, [*arguments, "--home", str(home)])
+    if result.exception is not None:
+        raise result.exception
+    return result.output
+
+
+def test_a_rotated_key_signs_while_the_old_one_goes_on_verifying(tmp_path: Path) -> None:
+    ensure_local_keys(tmp_path)
+    settings = Settings(home=tmp_path)
+    old = mint(settings, 1)
+    assert _keys(tmp_path, "rotate") == "v2\n"
+    new = mint(settings, 1)
+    assert [jwt.get_unverified_header(text)["kid"] for text in (old, new)] == ["v1", "v2"]
+    assert _keys(tmp_path, "list") == "v2  EdDSA  signs\nv1  EdDSA  verifies\n"
+    verifying = jwt.PyJWKSet.from_json((tmp_path / "keys" / "jwks.json").read_text())
+    for text in (old, new):
+        kid = jwt.get_unverified_header(text)["kid"]
+        assert jwt.decode(text, verifying[kid], audience="tally")["sub"] == "1"
+
+
+def test_a_revoked_key_is_gone_with_its_private_half_and_its_name(tmp_path: Path) -> None:
+    ensure_local_keys(tmp_path)
+    _keys(tmp_path, "rotate")
+    _keys(tmp_path, "revoke", "v2")
+    assert _keys(tmp_path, "list") == "v1  EdDSA  signs\n"
+    assert not (tmp_path / "keys" / "v2.pem").exists()
+    assert jwt.get_unverified_header(mint(Settings(home=tmp_path), 1))["kid"] == "v1"
+    assert _keys(tmp_path, "rotate") == "v3\n", "a name is never used for two keys"
+
+
+def test_the_only_key_is_not_revoked_and_an_unknown_one_is_named(tmp_path: Path) -> None:
+    ensure_local_keys(tmp_path)
+    with pytest.raises(TallyError, match="only key"):
+        _keys(tmp_path, "revoke", "v1")
+    with pytest.raises(TallyError, match="no key 'v9'"):
+        _keys(tmp_path, "revoke", "v9")
+
+
+def test_rotations_at_once_make_a_key_each(tmp_path: Path) -> None:
+    ensure_local_keys(tmp_path)
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: rotate_keys(tmp_path), range(16)))
+    assert sorted(made) == sorted(f"v{nth}" for nth in range(2, 18))

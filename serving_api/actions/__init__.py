@@ -1,0 +1,1 @@
+"""Actions: written to Kafka, and the recent ones read back."""
