@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.setup-complete
 
-.PHONY: help setup demo docs test check lint types imports sql generate generated lock clean
+.PHONY: help setup demo docs test check lint types imports sql generate generated openapi lock clean
 
 # Each writes the files that follow from its definitions, in this order: the API's document has the
 # descriptions of the metrics.
@@ -68,6 +68,11 @@ generate: $(SETUP) ## write what follows from the event contract and the metric 
 generated: $(SETUP)
 	@echo "==> generated files"
 	@for module in $(GENERATORS); do $(BIN)/python -m $$module --check || exit; done
+	@$(BIN)/python -m serving_api.compatibility
+
+openapi: $(SETUP) ## write the API's document anew and say what of it would break a client
+	@$(BIN)/python -m serving_api.openapi
+	@$(BIN)/python -m serving_api.compatibility
 
 lock: ## write requirements.lock anew from pyproject.toml (needs uv)
 	uv pip compile --python 3.11 --extra dev --generate-hashes --no-emit-index-url --no-header \

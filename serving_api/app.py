@@ -156,8 +156,10 @@ async def _running(work: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        # Again until it ends: a client library that connects may swallow a cancellation.
+        while not task.done():
+            task.cancel()
+            await asyncio.wait({task}, timeout=0.5)
 
 
 def _tell_of_death(task: asyncio.Task[None]) -> None:
