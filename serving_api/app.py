@@ -123,10 +123,10 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
         require_rows(router.routes)
         app.include_router(router)
     add_problem_handlers(app)
-    if settings.api_cors_origins:
+    if origins := [name for name in settings.api_cors_origins.split(",") if name]:
         app.add_middleware(
             CORSMiddleware,
-            allow_origins=settings.api_cors_origins,
+            allow_origins=origins,
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Cache-Control", "Content-Type", "Idempotency-Key"],
             expose_headers=["ETag", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id"],

@@ -119,8 +119,8 @@ class Settings(BaseSettings):
     api_staff_rate_limit: int = Field(
         6_000, ge=1, description="Requests a minute of one analyst, engineer, admin or service."
     )
-    api_cors_origins: tuple[str, ...] = Field(
-        (), description='Origins whose pages may read answers, as JSON: ["https://play.example"].'
+    api_cors_origins: str = Field(
+        "", description="Origins whose pages may read answers: https://a.example,https://b.example"
     )
     audit_log: Path | None = Field(
         None, description="The API's audit log. [default: <home>/audit/api.jsonl]"

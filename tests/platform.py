@@ -120,14 +120,13 @@ def running_platform(folder: Path) -> Iterator[Platform]:
             clickhouse_url=server.url,
             jwks=str(ensure_local_keys(home)),
         )
-        client = connect(settings)
-        for _ in migrate(client):
-            pass
-        platform = Platform(settings, client, folder=folder, server=server)
+        platform = Platform(settings, connect(settings), folder=folder, server=server)
         stack.callback(lambda: platform.server and platform.server.stop())
+        for _ in migrate(platform.client):
+            pass
         run_dbt(["run"], settings)
         yield platform
-        client.close()
+        platform.client.close()
 
 
 def action(user_id: int, action_type: str, occurred_at: str, **fields: Any) -> dict[str, Any]:

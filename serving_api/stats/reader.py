@@ -21,7 +21,7 @@ from serving_api.warehouse import WarehouseUnavailableError
 logger = logging.getLogger(__name__)
 
 AFTER_SECONDS = 2.0
-PATIENCE_SECONDS = 1.5
+PATIENCE_SECONDS = 3.5
 
 Status = Literal["fresh", "catching_up", "stale"]
 """`held` is decided by what the repository reads of the marts, not here."""

@@ -1,4 +1,4 @@
-{{ config(materialized='view') }}
+{{ config(materialized='view', enabled=(target.type == 'clickhouse')) }}
 
 with
 events as (

@@ -1,4 +1,4 @@
-{{ config(materialized='view') }}
+{{ config(materialized='view', enabled=(target.type == 'clickhouse')) }}
 {%- set touched = touched_as_asked() %}
 {%- set columns %}
     user_id,

@@ -29,7 +29,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
         clickhouse_url=f"http://127.0.0.1:{free_port()}",
         jwks=str(ensure_local_keys(home)),
         api_metrics_port=free_port(),
-        api_cors_origins=("https://play.example",),
+        api_cors_origins="https://play.example",
     )
 
 

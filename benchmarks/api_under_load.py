@@ -1,0 +1,378 @@
+"""The API under load, in a process of its own, beside its load generator and its warehouse.
+
+    python -m benchmarks.api_under_load load         # 500 requests/s over 10,000 users for 60 s
+    python -m benchmarks.api_under_load sharing      # throughput against one query a request
+    python -m benchmarks.api_under_load cold-start   # 2,000 first requests at once
+    python -m benchmarks.api_under_load outage       # the warehouse killed for 30 s under load
+    python -m benchmarks.api_under_load visibility   # from POST to counted, 1,000 times
+
+Each starts its own servers in a temporary folder and stops them. Times are milliseconds.
+"""
+
+import asyncio
+import itertools
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import aiohttp
+import click
+import psutil
+
+from serving_api.actions.messages import new_event_id
+from tally.settings import Settings
+from tally.tokens import LocalSigner
+from tests.integration.api.serving import free_port
+from tests.integration.ingest.pipeline import PARTITIONS, Pipeline
+from tests.platform import Platform, action, running_platform
+from tests.servers import start_kafka
+
+USERS = 10_000
+ROUNDS_OF_A_USER = 20
+CACHE_SECONDS = 30
+
+
+@dataclass
+class Api:
+    """The API as a process."""
+
+    url: str
+    settings: Settings
+    process: psutil.Process
+
+    def tokens(self, users: range) -> dict[int, dict[str, str]]:
+        """A header for each user."""
+        signer = LocalSigner(self.settings)
+        return {user: {"Authorization": f"Bearer {signer.sign(user)}"} for user in users}
+
+
+@contextmanager
+def serving(platform: Platform, module: str = "tally", **changes: object) -> Iterator[Api]:
+    """`tally serve`, or the naive form of this module."""
+    port = free_port()
+    given = {
+        "home": platform.settings.home,
+        "clickhouse_url": platform.settings.clickhouse_url,
+        "jwks": platform.settings.jwks,
+        "api_port": port,
+        "api_rate_limit": 1_000_000,
+        **changes,
+    }
+    variables = {f"TALLY_{name.upper()}": str(value) for name, value in given.items()}
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("TALLY_")}
+    with (platform.folder / "api.log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, "serve"],
+            env={**inherited, **variables},
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        asyncio.run(_ready(url))
+        yield Api(url, platform.settings, psutil.Process(process.pid))
+    finally:
+        process.terminate()
+        process.wait()
+
+
+async def _ready(url: str) -> None:
+    async with aiohttp.ClientSession() as session:
+        for _ in range(1200):
+            try:
+                async with session.get(f"{url}/healthz") as answer:
+                    if answer.status == 200:
+                        return
+            except aiohttp.ClientError:
+                pass
+            await asyncio.sleep(0.1)
+    raise SystemExit("the API did not start")
+
+
+@contextmanager
+def filled_platform() -> Iterator[Platform]:
+    """A warehouse with `USERS` users of `ROUNDS_OF_A_USER` rounds, materialized."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running_platform(Path(folder)) as platform,
+    ):
+        for first in range(1, USERS + 1, 1_000):
+            platform.store(
+                action(
+                    user,
+                    "SLOT_SPIN",
+                    f"2026-{1 + nth % 10:02}-{1 + user % 28:02}T10:00:00Z",
+                    round_id=f"{user}-{nth}",
+                    bet=10,
+                    payout=nth,
+                )
+                for user in range(first, first + 1_000)
+                for nth in range(ROUNDS_OF_A_USER)
+            )
+        platform.materialize()
+        yield platform
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One answer."""
+
+    at: float
+    cold: bool
+    milliseconds: float
+    status: int
+    said: str
+
+
+async def open_loop(api: Api, users: range, rate: float, seconds: float) -> list[Seen]:
+    """Ask at a steady rate, whether answers come or not."""
+    headers = api.tokens(users)
+    asked_at: dict[int, float] = {}
+    seen: list[Seen] = []
+    choose = random.Random(1)
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(api.url, connector=connector) as session:
+
+        async def ask(user: int, due: float) -> None:
+            cold = due - asked_at.get(user, -CACHE_SECONDS) >= CACHE_SECONDS
+            asked_at.setdefault(user, due)
+            if cold:
+                asked_at[user] = due
+            try:
+                async with session.get("/api/users/stats", headers=headers[user]) as answer:
+                    body = await answer.json()
+                    status = answer.status
+                    said = body["meta"]["status"] if status == 200 else body["title"]
+            except aiohttp.ClientError as error:
+                status, said = 0, type(error).__name__
+            # From when it was due: a generator that falls behind must not hide it.
+            took = (time.perf_counter() - started - due) * 1000
+            seen.append(Seen(due, cold, took, status, said))
+
+        started = time.perf_counter()
+        async with asyncio.TaskGroup() as tasks:
+            for nth in range(int(rate * seconds)):
+                due = nth / rate
+                await asyncio.sleep(max(0, due - (time.perf_counter() - started)))
+                tasks.create_task(ask(choose.choice(users), due))
+    return seen
+
+
+async def closed_loop(api: Api, users: range, callers: int, seconds: float) -> float:
+    """Answers a second that `callers` get who each ask for another user as soon as answered."""
+    headers = api.tokens(users)
+    waiting = itertools.cycle(users)
+    answered = 0
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(api.url, connector=connector) as session:
+
+        async def call(until: float) -> None:
+            nonlocal answered
+            while time.perf_counter() < until:
+                user = next(waiting)
+                async with session.get("/api/users/stats", headers=headers[user]) as answer:
+                    await answer.read()
+                    answered += answer.status == 200
+
+        started = time.perf_counter()
+        await asyncio.gather(*(call(started + seconds) for _ in range(callers)))
+    return answered / (time.perf_counter() - started)
+
+
+def percentile(values: list[float], share: float) -> float:
+    """The smallest value that at least `share` of the values do not exceed."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else float("nan")
+
+
+def report(name: str, values: list[float]) -> None:
+    """One line of percentiles."""
+    shares = "  ".join(f"p{s * 100:.0f} {percentile(values, s):7.1f}" for s in (0.5, 0.95, 0.99))
+    print(f"{name:<12} {len(values):>6} answers  {shares}")
+
+
+@click.group()
+def main() -> None:
+    """See the module."""
+    print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+
+
+@main.command()
+@click.option("--rate", default=500.0)
+@click.option("--seconds", default=60.0)
+def load(rate: float, seconds: float) -> None:
+    """Warm and cold latency, errors, and memory."""
+    with filled_platform() as platform, serving(platform) as api:
+        asyncio.run(open_loop(api, range(1, 201), 50, 4))
+        before = api.process.memory_info().rss
+        cpu = sum(api.process.cpu_times()[:2])
+        seen = asyncio.run(open_loop(api, range(1, USERS + 1), rate, seconds))
+        spent = sum(api.process.cpu_times()[:2]) - cpu
+        after = api.process.memory_info().rss
+        again = asyncio.run(open_loop(api, range(1, USERS + 1), rate, seconds))
+        end = api.process.memory_info().rss
+    report("warm", [one.milliseconds for one in seen if not one.cold])
+    report("cold", [one.milliseconds for one in seen if one.cold])
+    report("all", [one.milliseconds for one in seen])
+    print("answers", dict(Counter((one.status, one.said) for one in seen + again)))
+    print(f"API process: {spent / len(seen) * 1000:.2f} ms of CPU a request")
+    print(f"memory MiB: before {before >> 20}, cache filled {after >> 20}, run again {end >> 20}")
+
+
+@main.command()
+@click.option("--callers", default=100)
+@click.option("--seconds", default=10.0)
+def sharing(callers: int, seconds: float) -> None:
+    """Throughput of cold reads, shared and with one query a request, in turn."""
+    rates: dict[str, list[float]] = {"shared": [], "naive": []}
+    with filled_platform() as platform:
+        for _ in range(3):
+            for name, module in (("shared", "tally"), ("naive", "benchmarks.api_under_load")):
+                with serving(platform, module, api_cache_seconds=0) as api:
+                    users = range(1, USERS + 1)
+                    rates[name].append(asyncio.run(closed_loop(api, users, callers, seconds)))
+        with serving(platform) as api:
+            cached = asyncio.run(closed_loop(api, range(1, 501), callers, seconds))
+    for name, found in rates.items():
+        print(f"{name:<7} {', '.join(f'{rate:.0f}' for rate in found)} answers/s")
+    print(f"cached  {cached:.0f} answers/s")
+    medians = {name: sorted(found)[1] for name, found in rates.items()}
+    print(f"shared / naive: {medians['shared'] / medians['naive']:.1f}x")
+    print(f"as served (500 users, cache on) / naive: {cached / medians['naive']:.1f}x")
+
+
+@main.command()
+def serve() -> None:
+    """The naive form: a warehouse query for each request."""
+    from serving_api import commands
+    from serving_api.stats import loader, repository
+
+    repository.BatchLoader = partial(  # type: ignore[misc,assignment]
+        loader.BatchLoader, max_batch=1, max_in_flight=4
+    )
+    commands.serve(["--home", os.environ["TALLY_HOME"]])
+
+
+@main.command("cold-start")
+@click.option("--requests", default=2_000)
+def cold_start(requests: int) -> None:
+    """So many users at once, of a process that has answered nobody."""
+
+    async def ask(api: Api) -> list[Seen]:
+        return await open_loop(api, range(1, requests + 1), 1e9, requests / 1e9)
+
+    with filled_platform() as platform, serving(platform) as api:
+        started = time.perf_counter()
+        seen = asyncio.run(ask(api))
+        took = time.perf_counter() - started
+    report("first", [one.milliseconds for one in seen])
+    print(f"{took:.1f} s for all:", dict(Counter((one.status, one.said) for one in seen)))
+
+
+@main.command()
+@click.option("--rate", default=200.0)
+@click.option("--seconds", default=30.0)
+def outage(rate: float, seconds: float) -> None:
+    """The warehouse is killed for `seconds`, under load by users seen before."""
+
+    async def run(platform: Platform, api: Api) -> list[Seen]:
+        users = range(1, 1_001)
+        await open_loop(api, users, 400, 10)
+        warm = list(users)
+        asked = asyncio.create_task(
+            open_loop(api, range(warm[0], warm[-1] + 1), rate, 10 + seconds + 20)
+        )
+        await asyncio.sleep(10)
+        platform.end_warehouse()
+        await asyncio.sleep(seconds)
+        await asyncio.to_thread(platform.restart_warehouse)
+        return await asked
+
+    with filled_platform() as platform, serving(platform) as api:
+        seen = asyncio.run(run(platform, api))
+    phases = {"before": (0, 10), "dead": (10, 10 + seconds), "after": (10 + seconds, 1e9)}
+    for name, (first, last) in phases.items():
+        here = [one for one in seen if first <= one.at < last]
+        report(name, [one.milliseconds for one in here])
+        print("  ", dict(Counter((one.status, one.said) for one in here)))
+    back = [one.at for one in seen if one.at > 10 + seconds and one.said == "fresh"]
+    print(f"fresh again {min(back) - 10 - seconds:.1f} s after the restart began")
+
+
+@main.command()
+@click.option("--trials", default=1_000)
+def visibility(trials: int) -> None:
+    """From the request that writes an event to the first answer that counts it, by polling."""
+
+    async def run(api: Api) -> tuple[list[float], list[float]]:
+        users = range(100_001, 100_001 + trials)
+        headers = api.tokens(users)
+        written: list[float] = []
+        visible: list[float] = []
+        async with aiohttp.ClientSession(api.url) as session:
+
+            async def count(user: int) -> int:
+                async with session.get("/api/users/stats", headers=headers[user]) as answer:
+                    found: int = (await answer.json())["lifetime_active_days"]
+                    return found
+
+            async def trial(user: int) -> None:
+                assert await count(user) == 0
+                event = {
+                    "event_id": new_event_id(),
+                    "action_type": "LOGIN",
+                    "occurred_at": "2026-11-20T10:00:00Z",
+                }
+                more = {"Content-Type": "application/json"}
+                started = time.perf_counter()
+                async with session.post(
+                    "/api/actions", data=json.dumps(event), headers=headers[user] | more
+                ) as answer:
+                    assert answer.status == 202, await answer.text()
+                accepted = time.perf_counter()
+                while await count(user) == 0:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+                written.append((accepted - started) * 1000)
+                visible.append((time.perf_counter() - accepted) * 1000)
+
+            slots = asyncio.Semaphore(4)
+
+            async def in_turn(user: int) -> None:
+                async with slots:
+                    await trial(user)
+
+            await asyncio.gather(*map(in_turn, users))
+        return written, visible
+
+    with (
+        filled_platform() as platform,
+        start_kafka(platform.folder / "broker", partitions=PARTITIONS) as broker,
+    ):
+        pipeline = Pipeline(
+            platform.folder,
+            platform.settings.endpoint("clickhouse_url"),
+            broker.url,
+            {"ingest_linger_ms": 200},
+        )
+        pipeline.start()
+        try:
+            with serving(platform, kafka_bootstrap=broker.url) as api:
+                written, visible = asyncio.run(run(api))
+        finally:
+            pipeline.end()
+    report("accepted", written)
+    report("visible", visible)
+
+
+if __name__ == "__main__":
+    main()
