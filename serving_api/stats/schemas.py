@@ -228,9 +228,9 @@ class StatsMeta(BaseModel):
     status: Literal["fresh", "held", "catching_up", "stale"] = Field(
         description="`fresh`: every event stored until `watermark` is counted. `held`: a quality "
         "check has failed, and the numbers stay at the last good state, that of `watermark`. "
-        "`catching_up`: the write of `after` was not stored within 2 seconds. `stale`: the warehouse "
-        "is out of reach, and this is the last known answer. Other values may be added; treat one "
-        "you do not know as a reason to show the numbers with their age."
+        "`catching_up`: the write of `after` was not stored within 2 seconds. `stale`: the "
+        "warehouse is out of reach, and this is the last known answer. Other values may be added; "
+        "treat one you do not know as a reason to show the numbers with their age."
     )
     timezone: Literal["UTC"]
     as_of: date
