@@ -3,8 +3,11 @@
     python -m serving_api.compatibility [COMMIT]
 
 Compares the committed document with the one of COMMIT, by default the last commit in which it was
-another. `tally.events.compatibility` does the like for events, whose schemas are flat and have no
-direction; here a request and an answer break in opposite ways.
+another. Where there is no such commit (a shallow clone, an unpacked archive) the document that the
+code makes is compared with the committed one.
+
+`tally.events.compatibility` does the like for events, whose schemas are flat and have no direction;
+here a request and an answer break in opposite ways.
 """
 
 import json
@@ -14,8 +17,9 @@ from typing import Any, Literal
 
 import click
 
-from serving_api.openapi import COMMITTED
+from serving_api.openapi import COMMITTED, render
 from tally.errors import TallyError
+from tally.settings import Settings
 
 Document = Mapping[str, Any]
 Schema = Mapping[str, Any]
@@ -141,29 +145,34 @@ def _words(types: list[str]) -> str:
     return "/".join(types) or "any"
 
 
-def read_commit(commit: str | None) -> tuple[str, Document] | None:
-    """A commit and its document; without one, the last in which the document is another.
+def read_commit(commit: str) -> Document:
+    """The document of a commit. Raises `TallyError` where git has none."""
+    document: Document = json.loads(_git("show", f"{commit}:./{COMMITTED.name}"))
+    return document
 
-    None where the history holds no other. Raises `TallyError` where git cannot tell.
-    """
-    commits = [commit] if commit else _git("log", "--format=%H", "--", COMMITTED.name).split()
+
+def last_other_commit() -> str | None:
+    """The last commit in which the document is another; None where the history holds none."""
     current = COMMITTED.read_text(encoding="utf-8")
-    for found in commits:
-        text = _git("show", f"{found}:./{COMMITTED.name}")
-        if commit or text != current:
-            return found, json.loads(text)
-    return None
+    try:
+        commits = _git("log", "--format=%H", "--", COMMITTED.name).split()
+    except TallyError:
+        return None
+    return next(
+        (each for each in commits if _git("show", f"{each}:./{COMMITTED.name}") != current), None
+    )
 
 
 def _git(*arguments: str) -> str:
-    done = subprocess.run(
-        ["git", *arguments], cwd=COMMITTED.parent, capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        raise TallyError(
-            f"git {arguments[0]} failed: {done.stderr.strip()}",
-            hint="Name a commit that has serving_api/openapi.json.",
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=COMMITTED.parent, capture_output=True, text=True, check=True
         )
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise TallyError(
+            f"git {arguments[0]} failed: {getattr(error, 'stderr', error)}".strip(),
+            hint="Name a commit that has serving_api/openapi.json.",
+        ) from error
     return done.stdout
 
 
@@ -171,20 +180,24 @@ def _git(*arguments: str) -> str:
 @click.argument("commit", required=False)
 def main(commit: str | None) -> None:
     """Compare the committed document with the one of COMMIT."""
-    base = read_commit(commit)
+    committed = json.loads(COMMITTED.read_text(encoding="utf-8"))
+    base = commit or last_other_commit()
     if base is None:
-        click.echo("No other document in the history to compare with.")
-        return
-    name, old = base
-    found = breakages(old, json.loads(COMMITTED.read_text(encoding="utf-8")))
+        from serving_api.app import create_app
+
+        click.echo("The history has no other document: comparing with the committed one.")
+        name, old, new = "the committed one", committed, json.loads(render(create_app(Settings())))
+    else:
+        name, old, new = base[:10], read_commit(base), committed
+    found = breakages(old, new)
     for line in found:
         click.echo(line, err=True)
     if found:
         raise SystemExit(
-            f"{len(found)} changes since {name[:10]} break clients. Add a field or a path instead, "
+            f"{len(found)} changes since {name} break clients. Add a field or a path instead, "
             "and deprecate the old one."
         )
-    click.echo(f"Compatible with {name[:10]}: {len(old['paths'])} paths.")
+    click.echo(f"Compatible with {name}: {len(old['paths'])} paths.")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -66,6 +66,9 @@ def ensure_local_keys(home: Path) -> Path:
                 raise
         finally:
             shutil.rmtree(made, ignore_errors=True)
+    # Before keys could be rotated there was one, and its file was not called by its kid.
+    with suppress(FileNotFoundError):
+        (keys / "private.pem").rename(keys / f"{_read_jwks(keys)['keys'][0]['kid']}.pem")
     return keys / _JWKS
 
 

@@ -84,8 +84,8 @@ class ActionProducer:
         producer = AIOKafkaProducer(
             bootstrap_servers=address,
             acks="all",
-            enable_idempotence=True,
-            # What nobody acknowledges by then is given up, also after its caller was told so.
+            # Not idempotent: aiokafka never gives up what such a producer was handed, so that with
+            # Kafka away `stop` waits for ever. What is sent twice counts once, by its event id.
             request_timeout_ms=int(SEND_SECONDS * 1000),
         )
         admin = AIOKafkaAdminClient(bootstrap_servers=address, request_timeout_ms=2_000)
@@ -102,6 +102,6 @@ class ActionProducer:
         return producer
 
     async def aclose(self) -> None:
-        """Send what is under way and disconnect."""
+        """Send what is under way, which ends within `SEND_SECONDS`, and disconnect."""
         if self._producer is not None:
             await self._producer.stop()

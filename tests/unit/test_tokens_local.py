@@ -39,6 +39,18 @@ def test_the_keys_are_made_once(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["keys"], "nothing is left over"  # noqa: PTH208
 
 
+def test_a_home_from_before_rotation_keeps_its_key(tmp_path: Path) -> None:
+    jwks = ensure_local_keys(tmp_path)
+    (entry,) = json.loads(jwks.read_text())["keys"]
+    jwks.write_text(json.dumps({"keys": [entry | {"kid": "a-thumbprint"}]}))
+    jwks.with_name("v1.pem").rename(jwks.with_name("private.pem"))
+    ensure_local_keys(tmp_path)
+    settings = Settings(home=tmp_path)
+    assert _claims(settings, mint(settings, 1))["sub"] == "1"
+    assert _keys(tmp_path, "rotate") == "v2\n"
+    assert _keys(tmp_path, "list") == "v2  EdDSA  signs\na-thumbprint  EdDSA  verifies\n"
+
+
 def test_processes_that_start_together_share_one_key_pair(tmp_path: Path) -> None:
     with ThreadPoolExecutor(16) as pool:
         made = {path.read_text() for path in pool.map(ensure_local_keys, [tmp_path] * 64)}

@@ -12,7 +12,7 @@
 with
 days as (
     select {{ columns }}
-    from {{ ref('user_days') }} {{ latest_versions() }}
+    from {{ published('user_days') }} {{ latest_versions() }}
     where
         user_id in {{ parameter('user_ids', 'Array(UInt64)') }}
         and (user_id, date) not in {{ touched.days }}
