@@ -46,19 +46,24 @@ def token_of_last_write(platform: Platform, *, ahead: int = 0) -> str:
 def test_an_answer_is_the_same_until_events_arrive_and_then_new_in_every_process(
     api: Client, second_process: Client, platform: Platform, new_user: NewUser
 ) -> None:
-    user, other = new_user(), new_user()
     processes = (api, second_process)
-    before = [cached(process, user) for process in processes]
-    kept = [cached(process, other).content for process in processes]
-    platform.store([action(user, "LOGIN", "2026-11-20T10:00:00Z")])
-    for process, answer in zip(processes, before, strict=True):
-        assert answer.json()["lifetime_active_days"] == 0
-        until(
-            lambda process=process: cached(process, user).json()["lifetime_active_days"] == 1,
-            "the event is counted long before the 30 seconds are over",
-            limit_s=20,
-        )
-    assert [cached(process, other).content for process in processes] == kept
+
+    def others_answers_outlive_an_arrival() -> bool:
+        user, other = new_user(), new_user()
+        before = [cached(process, user) for process in processes]
+        kept = [cached(process, other).content for process in processes]
+        platform.store([action(user, "LOGIN", "2026-11-20T10:00:00Z")])
+        for process, answer in zip(processes, before, strict=True):
+            assert answer.json()["lifetime_active_days"] == 0
+            until(
+                lambda process=process: cached(process, user).json()["lifetime_active_days"] == 1,
+                "the event is counted long before the 30 seconds are over",
+                limit_s=20,
+            )
+        return [cached(process, other).content for process in processes] == kept
+
+    # Where the ledger was not followed for seconds, as on a busy machine, everyone is read anew.
+    until(others_answers_outlive_an_arrival, "an arrival empties the cache of its user only", 60)
 
 
 def test_a_read_after_a_write_has_it(api: Client, platform: Platform, new_user: NewUser) -> None:
@@ -82,14 +87,21 @@ def test_a_read_after_a_write_that_does_not_come_says_so_in_two_seconds(
 
 def test_a_copy_that_is_the_same_is_not_sent_again(api: Client, new_user: NewUser) -> None:
     user, other = new_user(), new_user()
-    first = cached(api, user)
-    assert first.headers["cache-control"] == "private, max-age=30"
-    assert first.headers["vary"] == "Authorization"
-    for given in (first.headers["etag"], f'"x", W/{first.headers["etag"]}', "*"):
-        again = api.get("/api/users/stats", headers={**api.as_user(user), "If-None-Match": given})
-        assert (again.status_code, again.content) == (304, b"")
-        assert again.headers["etag"] == first.headers["etag"]
-    headers = {**api.as_user(other), "If-None-Match": first.headers["etag"]}
+    for form in ("{}", '"x", W/{}', "*"):
+
+        def is_sent_once(form: str = form) -> bool:
+            first = cached(api, user)
+            assert first.headers["cache-control"] == "private, max-age=30"
+            assert first.headers["vary"] == "Authorization"
+            given = {"If-None-Match": form.format(first.headers["etag"])}
+            again = api.get("/api/users/stats", headers={**api.as_user(user), **given})
+            if again.headers["etag"] != first.headers["etag"]:
+                return False  # the ledger was not followed for seconds, so it was read anew
+            assert (again.status_code, again.content) == (304, b"")
+            return True
+
+        until(is_sent_once, f"304 for {form}")
+    headers = {**api.as_user(other), "If-None-Match": cached(api, user).headers["etag"]}
     assert api.get("/api/users/stats", headers=headers).status_code == 200
 
 
@@ -128,8 +140,10 @@ def test_while_the_warehouse_is_dead_nobody_seen_before_gets_an_error(
     finally:
         platform.restart_warehouse()
         fresh = seen[200, "fresh"]
-    until(lambda: seen[200, "fresh"] > fresh + 50, "it recovers by itself")
-    stop.set()
-    for loader in loaders:
-        loader.join()
+        try:
+            until(lambda: seen[200, "fresh"] > fresh + 50, "it recovers by itself")
+        finally:
+            stop.set()
+            for loader in loaders:
+                loader.join()
     assert not wrong
