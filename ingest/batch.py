@@ -15,7 +15,16 @@ from ingest.claims import Claims, First, claims_of
 from ingest.intents import Intent
 from ingest.ledger import LedgerRow
 from ingest.streams import Stream
-from ingest.verdicts import EVENTS, NO_EVENTS, DeadLetter, Message, appended_ms, blank, judge
+from ingest.verdicts import (
+    EVENT_FIELDS,
+    EVENTS,
+    NO_EVENTS,
+    DeadLetter,
+    Message,
+    appended_ms,
+    blank,
+    judge,
+)
 from tally.events import ACTIONS, Reason, Rejection
 
 REPLAY_HEADER = "replay_of"
@@ -250,23 +259,7 @@ SCHEMA = pa.schema(
         ("reason", pa.string()),
         ("error", pa.string()),
         ("replay_of", pa.string()),
-        ("event_id", pa.string()),
-        ("user_id", pa.uint64()),
-        ("action_type", pa.string()),
-        ("initiator", pa.string()),
-        ("occurred_at", _MS),
-        ("client_ts", _MS),
-        ("session_id", pa.string()),
-        ("source", pa.string()),
-        ("schema_version", pa.uint8()),
-        ("context", pa.binary()),
-        ("round_id", pa.string()),
-        ("round_state", pa.string()),
-        ("game_type", pa.string()),
-        ("bet", pa.int64()),
-        ("payout", pa.int64()),
-        ("units", pa.uint32()),
-        ("is_demo", pa.bool_()),
+        *EVENT_FIELDS,
     ]
 )
 

@@ -21,9 +21,8 @@ _MILLISECOND = timedelta(milliseconds=1)
 _LATEST_MS = 9_999_999_999_999  # the year 2286: inside of what DateTime64 holds
 _MS = pa.timestamp("ms", tz="UTC")
 
-_FIELDS: list[tuple[str, pa.DataType]] = [
-    ("offset", pa.uint64()),
-    ("appended_at", _MS),
+# What a message says of itself, as raw has it.
+EVENT_FIELDS: list[tuple[str, pa.DataType]] = [
     ("event_id", pa.string()),
     ("user_id", pa.uint64()),
     ("action_type", pa.string()),
@@ -42,7 +41,7 @@ _FIELDS: list[tuple[str, pa.DataType]] = [
     ("units", pa.uint32()),
     ("is_demo", pa.bool_()),
 ]
-EVENTS = pa.schema(_FIELDS)
+EVENTS = pa.schema([("offset", pa.uint64()), ("appended_at", _MS), *EVENT_FIELDS])
 NO_EVENTS = pa.RecordBatch.from_pylist([], schema=EVENTS)
 
 _TYPES = pa.array(ACTION_TYPES, pa.string())
