@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -32,13 +33,16 @@ def stored(stack: Stack) -> int:
         return 0
 
 
-def kill_while_storing(stack: Stack, service: str, after: int) -> None:
-    """Kill once `after` messages are in raw, which is in the middle of the replay."""
+def kill_while_storing(
+    stack: Stack, service: str, after: int, replay: subprocess.Popen[str]
+) -> None:
+    """Kill in the middle of the replay, once `after` messages are in raw; wait for the restart."""
     limit = time.monotonic() + LIMIT_S
     while stored(stack) < after:
         assert time.monotonic() < limit, f"{after} messages are not stored"
         time.sleep(0.02)
     before = stack.status()["services"][service]
+    assert replay.poll() is None, "the replay ended before the kill"
     os.kill(before["pid"], signal.SIGKILL)
     while True:
         now = stack.status()["services"][service]
@@ -53,12 +57,11 @@ def test_a_process_killed_in_the_middle_of_a_replay_loses_and_doubles_nothing(
     service: str, real_rounds: Path, tmp_path: Path
 ) -> None:
     with running_stack(tmp_path / "home") as stack:
-        # Twenty seconds of replay, so that there is a middle.
-        replay = stack.start("replay", str(real_rounds), "--format", "bustabit", "--rate", "2500")
+        # Half a minute of replay: the second kill is after the first restart, of up to ten seconds.
+        replay = stack.start("replay", str(real_rounds), "--format", "bustabit", "--rate", "1500")
         try:
-            kill_while_storing(stack, service, after=10_000)
-            kill_while_storing(stack, service, after=25_000)
-            assert replay.poll() is None, "the replay ended before the kills"
+            kill_while_storing(stack, service, 10_000, replay)
+            kill_while_storing(stack, service, 25_000, replay)
             output, _ = replay.communicate(timeout=LIMIT_S)
             assert replay.returncode == 0, output
         finally:
