@@ -16,10 +16,10 @@ events as (
 select
     user_id,
     argMaxOrNullIf(
-        JSONExtractInt(context, 'level'), position, action_type = 'LEVEL_UP'
+        {{ context_integer('level') }}, position, action_type = 'LEVEL_UP'
     ) as level,
     argMaxOrNullIf(
-        JSONExtractInt(context, 'balance_after'), position, action_type = 'REWARD_GRANTED'
+        {{ context_integer('balance_after') }}, position, action_type = 'REWARD_GRANTED'
     ) as gold_balance
 from events
 group by user_id
