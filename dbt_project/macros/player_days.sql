@@ -164,3 +164,17 @@
     ) as games
         on activity.user_id = games.user_id and activity.date = games.date
 {%- endmacro %}
+
+
+{#- The asked users' days: those of the published mart, and computed from raw in place of the touched ones. -#}
+{% macro days_as_asked(columns) -%}
+    {%- set touched = touched_as_asked() %}
+    select {{ columns }}
+    from {{ published('user_days') }} {{ latest_versions() }}
+    where
+        user_id in {{ parameter('user_ids', 'Array(UInt64)') }}
+        and (user_id, date) not in {{ touched.days }}
+    union all
+    select {{ columns }}
+    from ({{ player_days(touched) }})
+{%- endmacro %}

@@ -1,5 +1,4 @@
 {{ config(materialized='view', enabled=(target.type == 'clickhouse')) }}
-{%- set touched = touched_as_asked() %}
 {%- set columns %}
     user_id,
     date,
@@ -10,14 +9,7 @@
 
 with
 days as (
-    select {{ columns }}
-    from {{ published('user_days') }} {{ latest_versions() }}
-    where
-        user_id in {{ parameter('user_ids', 'Array(UInt64)') }}
-        and (user_id, date) not in {{ touched.days }}
-    union all
-    select {{ columns }}
-    from ({{ player_days(touched) }})
+    {{ days_as_asked(columns) }}
 )
 
 {{ player_stats('days', parameter('as_of', 'Date'), {'active': 'is_counted'}, 'is_counted') }}
