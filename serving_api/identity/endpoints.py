@@ -9,13 +9,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Request
 
+from serving_api.identity.repository import Card
 from serving_api.identity.schemas import Me, Profile, PublicCard, instant
 from serving_api.parameters import refuse_parameters
 from serving_api.problems import problem_responses
 from serving_api.security.gate import Caller, Player, parse_user_id
 from serving_api.state import state_of
 from serving_api.stats.asking import ask_stats
-from serving_api.stats.schemas import StatsQuery
+from serving_api.stats.schemas import StatsQuery, UserStats
 from serving_api.warehouse import answering
 from tally.tokens import MAX_USER_ID
 
@@ -52,6 +53,14 @@ async def me(caller: Caller) -> Me:
     )
 
 
+async def _card_and_stats(request: Request, user_id: int) -> tuple[Card, UserStats]:
+    async with answering(request):
+        card, asked = await asyncio.gather(
+            state_of(request).identity.card(user_id), ask_stats(request, user_id, StatsQuery())
+        )
+    return card, asked.answer()
+
+
 @router.get(
     "/api/auth/profile",
     summary="The caller's own card",
@@ -61,11 +70,7 @@ async def me(caller: Caller) -> Me:
 )
 async def profile(request: Request, caller: Caller, user_id: Player) -> Profile:
     """Level, gold balance, streak and the statistics of `/api/users/stats`."""
-    async with answering(request):
-        card, asked = await asyncio.gather(
-            state_of(request).identity.card(user_id), ask_stats(request, user_id, StatsQuery())
-        )
-    stats = asked.answer()
+    card, stats = await _card_and_stats(request, user_id)
     return Profile(
         user_id=user_id,
         role=caller.role,
@@ -105,11 +110,7 @@ async def public_card(
 
     A user without events has a card of zeros: who exists is not told.
     """
-    async with answering(request):
-        card, asked = await asyncio.gather(
-            state_of(request).identity.card(user_id), ask_stats(request, user_id, StatsQuery())
-        )
-    stats = asked.answer()
+    card, stats = await _card_and_stats(request, user_id)
     return PublicCard(
         user_id=user_id,
         level=card.level,
