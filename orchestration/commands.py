@@ -16,15 +16,20 @@ from tally.warehouse import MARTS, connect
 
 
 @click.command()
+@click.option("--parse-only", is_flag=True, help="Write dbt's manifest and touch no warehouse.")
 @with_settings
-def prepare(settings: Settings) -> None:
+def prepare(settings: Settings, parse_only: bool) -> None:
     """Parse the dbt project and create its relations in the warehouse.
 
     A nightly table that is there stays as it is: at every start of a stack it would be read anew
     from all of raw. After a change of one, `tally materialize --deep` makes it again.
     """
-    from orchestration.lib.dbt import DEEP, run_dbt
+    from orchestration.lib.dbt import DEEP, ensure_manifest, run_dbt
 
+    if parse_only:
+        ensure_manifest(settings)
+        click.echo("dbt's manifest is in place")
+        return
     with closing(connect(settings)) as client:
         there = client.query(f"select name from system.tables where database = '{MARTS}'")
     made = [f"{DEEP},{name}" for (name,) in there.result_rows]

@@ -39,8 +39,8 @@ defs = dg.Definitions(
         alerts.metrics_after_failure,
     ],
     resources={
-        # The target is named as `tally prepare` names it: dbt parses anew where its arguments differ,
-        # which took 7 s of each run.
+        # The target is named as `tally prepare` names it: where the arguments differ dbt parses
+        # anew, which took 7 s of each run.
         "dbt": DbtCliResource(
             project_dir=project(_settings), dbt_executable=DBT, target="clickhouse"
         ),

@@ -13,6 +13,7 @@ from dagster_dbt import (
     dbt_assets,
 )
 
+from expectations.engine import import_ahead
 from orchestration.lib.dbt import artifacts, manifest, project
 from orchestration.lib.materialization import last_window, rows, watermark
 from orchestration.lib.owners import OWNERS
@@ -73,6 +74,7 @@ def dbt_models(context: dg.AssetExecutionContext, config: BuildOptions) -> Itera
         target_path=artifacts(_settings, context.run.run_id),
         raise_on_error=False,
     )
+    import_ahead()
     results: list[CheckResult] = []
     for event in invocation.stream():
         if isinstance(event, dg.AssetCheckResult):

@@ -63,8 +63,8 @@ def _python(module: str, *arguments: str | Path) -> list[str]:
     return [sys.executable, "-m", module, *map(str, arguments)]
 
 
-def _tally(command: str, context: Context) -> list[str]:
-    return _python("tally", command, "--home", context.layout.home)
+def _tally(command: str, context: Context, *options: str) -> list[str]:
+    return _python("tally", command, "--home", context.layout.home, *options)
 
 
 def _answers(url: str) -> bool:
@@ -113,6 +113,10 @@ def _postgres(context: Context) -> list[str]:
 def _simulator(context: Context) -> list[str]:
     """Several hundred players with two months behind them, and what they do from now on."""
     return [*_tally("simulate", context), "--users", "600", "--days", "60", "--live"]
+
+
+def _parse(context: Context) -> list[str]:
+    return _tally("prepare", context, "--parse-only")
 
 
 def _dagster_code(context: Context) -> list[str]:
@@ -234,8 +238,18 @@ SERVICES: tuple[Service, ...] = (
     Service("clickhouse", _clickhouse, _clickhouse_ready, replaced_by="clickhouse_url"),
     Service("kafka", _kafka, _kafka_ready, replaced_by="kafka_bootstrap"),
     Service("migrate", partial(_tally, "migrate"), None, after=("clickhouse",)),
-    # dbt: the manifest, and the relations that the API reads.
-    Service("prepare", partial(_tally, "prepare"), None, after=("migrate",), limit_seconds=180),
+    # dbt's manifest, which Dagster's graph is made of; it needs no warehouse, so it starts at once.
+    Service(
+        "parse",
+        _parse,
+        None,
+        part="prepare",
+        limit_seconds=180,
+    ),
+    # dbt's relations, which the API reads and the runs build on.
+    Service(
+        "prepare", partial(_tally, "prepare"), None, after=("migrate", "parse"), limit_seconds=180
+    ),
     Service(
         "ingest",
         partial(_tally, "ingest"),
@@ -272,7 +286,7 @@ SERVICES: tuple[Service, ...] = (
         "dagster-code",
         _dagster_code,
         _dagster_code_ready,
-        after=("prepare",),
+        after=("parse",),
         replaced_by="dagster_url",
         part="dagster",
         limit_seconds=120,
@@ -290,7 +304,7 @@ SERVICES: tuple[Service, ...] = (
         "dagster-daemon",
         _dagster_daemon,
         _dagster_daemon_ready,
-        after=("dagster-code",),
+        after=("dagster-code", "prepare"),
         replaced_by="dagster_url",
         part="dagster",
         limit_seconds=120,

@@ -126,7 +126,8 @@ def test_in_the_foreground_it_reports_crashes_and_stops_at_ctrl_c(stack: StackUn
                 break
         os.kill(stack.pid("kafka"), signal.SIGKILL)
         for line in process.stdout:
-            if "kafka ended unexpectedly" in line:
+            # Killed within a second of its start, which a fast machine manages, it says so.
+            if "kafka ended " in line:
                 break
         process.send_signal(signal.SIGINT)
         rest = process.stdout.read()

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from tally.warehouse import connect
 from tests.stacks import Stack, running_stack
 
-LIMIT_S = 90
+# Sixty days of 600 players come first: a busy CI machine once took over 90 s.
+LIMIT_S = 240
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -39,6 +41,7 @@ def recorded(stack: Stack) -> set[str]:
     return {event_id for (event_id,) in rows}
 
 
+@pytest.mark.timeout(800)
 def test_it_plays_into_the_record_and_the_topic_and_goes_on_after_a_kill(tmp_path: Path) -> None:
     options = ("--without", "dagster,api,prepare", "--with", "simulator")
     with running_stack(tmp_path / "home", *options) as stack:
