@@ -12,7 +12,8 @@
 {%- endmacro %}
 
 
-{#- The user-days that each run recomputed, kept for 30 days. -#}
+{#- The user-days that each run recomputed, kept for 30 days. A run asks for its own a dozen times: at the usual
+    8,192 rows a granule two new events read 100,000 rows of other runs, when merges had put them together. -#}
 {% macro touched_user_days() -%}
     marts.touched_user_days
 {%- endmacro %}
@@ -44,7 +45,7 @@
         ~ "model LowCardinality(String), run_id String, user_id UInt64, date Date, "
         ~ "recorded_at DateTime default now()"
         ~ ") engine = MergeTree order by (model, run_id, user_id, date) "
-        ~ "ttl recorded_at + interval 30 day"
+        ~ "ttl recorded_at + interval 30 day settings index_granularity = 256"
     ) %}
     {% do run_query(
         "create table if not exists " ~ watermarks() ~ " ("
