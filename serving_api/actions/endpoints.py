@@ -122,7 +122,6 @@ async def write_action(
     summary="Write up to 1,000 actions",
     status_code=HTTPStatus.ACCEPTED,
     response_model=BulkAccepted,
-    response_model_exclude_none=True,
     responses={
         **_PROBLEMS,
         207: {"model": BulkAccepted, "description": "Not all were sent; `results` says which."},
@@ -160,8 +159,9 @@ async def write_actions(request: Request, caller: Caller) -> Response:
         results=results,
         consistency_token=_token(state, sent) if sent else None,
     )
+    body = answer.model_dump(exclude_unset=True)
     status = HTTPStatus.ACCEPTED if len(sent) == len(results) else HTTPStatus.MULTI_STATUS
-    return JSONResponse(answer.model_dump(exclude_none=True), status)
+    return JSONResponse(body, status)
 
 
 @router.get(
@@ -227,13 +227,9 @@ def _token(state: AppState, sent: Iterable[Sent | BulkItem]) -> str:
 
 
 def _refused(index: int, refusal: Refusal) -> BulkItem:
-    return BulkItem(
-        index=index,
-        status=403 if refusal.reason == "forbidden" else 422,
-        event_id=refusal.event_id,
-        reason=refusal.reason,
-        error=refusal.error,
-    )
+    known = {} if refusal.event_id is None else {"event_id": refusal.event_id}
+    status = 403 if refusal.reason == "forbidden" else 422
+    return BulkItem(index=index, status=status, reason=refusal.reason, error=refusal.error, **known)
 
 
 def _outcome(index: int, message: Message, outcome: Sent | KafkaUnavailableError) -> BulkItem:

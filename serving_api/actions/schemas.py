@@ -41,7 +41,9 @@ class BulkAccepted(BaseModel):
     accepted: int
     refused: int
     results: list[BulkItem]
-    consistency_token: str | None = Field(description=f"Of all that was sent. {_USE}")
+    consistency_token: str | None = Field(
+        description=f"Of all that was sent; null where nothing was. {_USE}"
+    )
 
 
 class RecentQuery(BaseModel):
