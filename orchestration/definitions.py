@@ -16,7 +16,7 @@ from orchestration.defs import (
     stream,
 )
 from orchestration.lib.dbt import DBT, project, state_folder
-from orchestration.lib.exclusive import ExclusiveRun
+from orchestration.lib.exclusive import ExclusiveRun, lock_file
 from tally.settings import load_settings
 
 _settings = load_settings()
@@ -44,7 +44,7 @@ defs = dg.Definitions(
         "dbt": DbtCliResource(
             project_dir=project(_settings), dbt_executable=DBT, target="clickhouse"
         ),
-        "exclusive_run": ExclusiveRun(lock_file=str(_settings.home / "materialize.lock")),
+        "exclusive_run": ExclusiveRun(lock_file=str(lock_file(_settings))),
     },
     # The default multiprocess executor took 18.7 s for a 3-step run on two cores, in process 6.3 s.
     executor=dg.in_process_executor,

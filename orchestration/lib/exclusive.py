@@ -7,15 +7,33 @@ from pathlib import Path
 
 import dagster as dg
 
+from tally.settings import Settings
+
+
+def lock_file(settings: Settings) -> Path:
+    """What every materialization of a home locks."""
+    return settings.home / "materialize.lock"
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process holds the lock at this moment."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
 
 @contextmanager
-def exclusively(lock_file: Path, on_wait: Callable[[], None]) -> Iterator[None]:
+def exclusively(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
     """Hold the lock; `on_wait` is called once where another process has it.
 
     The kernel releases the lock of a process that dies, so a killed run blocks nobody.
     """
-    lock_file.parent.mkdir(parents=True, exist_ok=True)
-    with lock_file.open("w") as handle:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from orchestration.lib.exclusive import exclusively
 from orchestration.lib.publication import CheckResult, record
 from tests.integration.orchestration.conftest import CodeLocation
 from tests.platform import action
@@ -53,6 +54,34 @@ def test_what_was_built_and_checked_is_published_and_the_run_says_what_it_touche
     again = code_location.run("materialize")
     assert again.success
     assert again.get_asset_materialization_events() == []
+
+
+def test_the_sensor_lets_arrivals_gather_for_a_look_and_leaves_a_run_by_hand_alone(
+    code_location: CodeLocation, new_user: NewUser
+) -> None:
+    sensor = code_location.definitions.resolve_sensor_def("marts_follow_the_stream")
+
+    def look(cursor: str) -> tuple[dg.RunRequest | None, str]:
+        context = dg.build_sensor_context(instance=code_location.instance, cursor=cursor)
+        data = sensor.evaluate_tick(context)
+        return next(iter(data.run_requests or []), None), data.cursor or ""
+
+    assert code_location.run("materialize").success
+    assert look("") == (None, "")
+
+    code_location.platform.store([login(new_user(), "2026-03-03")])
+    launched, cursor = look("")
+    assert launched is None
+    with exclusively(
+        code_location.platform.settings.home / "materialize.lock", on_wait=pytest.fail
+    ):
+        assert look(cursor) == (None, cursor)
+    launched, _ = look(cursor)
+    assert launched is not None
+    assert "1 messages behind" in launched.tags["tally/reason"]
+    # Nothing is left of it for the tests after this one.
+    assert code_location.run("materialize").success
+    assert look(cursor) == (None, "")
 
 
 def test_a_failed_blocking_test_holds_the_published_state_and_its_healing_releases_it(
