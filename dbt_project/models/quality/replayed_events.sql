@@ -11,11 +11,11 @@ replayed as (
 
 stored as (
     select
-        UUIDStringToNum(toString(event_id)) as event_id, -- noqa: CP03
+        UUIDStringToNum(toString(event_id)) as event_key, -- noqa: CP03
         count() as events
     from {{ ref('stg_events') }}
-    where UUIDStringToNum(toString(event_id)) in (select event_id from replayed) -- noqa: CP03
-    group by event_id
+    where event_key in (select event_id from replayed)
+    group by event_key
 )
 
 select
@@ -23,4 +23,4 @@ select
     replayed.deliveries as deliveries,
     coalesce(stored.events, 0) as events
 from replayed
-left join stored on replayed.event_id = stored.event_id
+left join stored on replayed.event_id = stored.event_key
