@@ -158,6 +158,51 @@ def verify_record(settings: Settings, hours: int) -> None:
         raise SystemExit(1)
 
 
+@click.command()
+@click.option(
+    "--to",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="The folder that backups are kept in; each is a folder of its own there.",
+)
+@with_settings
+def backup(settings: Settings, folder: Path) -> None:
+    """Write all of raw to Parquet files, and keep the latest seven such backups."""
+    from rich.console import Console
+
+    from ingest.backup import back_up
+    from tally.progress import ProgressLine
+    from tally.warehouse import connect
+
+    with closing(connect(settings)) as warehouse:
+        click.echo(back_up(warehouse, folder, ProgressLine(Console(stderr=True, soft_wrap=True))))
+
+
+@click.command()
+@click.option(
+    "--from",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    required=True,
+    help="One backup: the folder that `tally backup` printed.",
+)
+@with_settings
+def restore(settings: Settings, folder: Path) -> None:
+    """Fill an empty, migrated raw from a backup; ingestion goes on from where that ends."""
+    from rich.console import Console
+
+    from ingest import backup
+    from tally.progress import ProgressLine
+    from tally.warehouse import connect
+
+    line = ProgressLine(Console(stderr=True, soft_wrap=True))
+    with closing(connect(settings)) as warehouse:
+        rows = backup.restore(warehouse, folder, line)
+    click.echo(f"restored {rows['events']:,} events, {sum(rows.values()):,} rows in all")
+    click.echo("  tally materialize --full-refresh")
+
+
 @click.group()
 def dlq() -> None:
     """List, show and send again the dead letters."""
