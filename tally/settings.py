@@ -66,8 +66,16 @@ class Settings(BaseSettings):
     export_folder: Path | None = Field(
         None, description="What `tally export` wrote, from which the target duckdb is built."
     )
+    backup_folder: Path | None = Field(
+        None, description="Where the nightly backups of raw go. [default: <home>/backups]"
+    )
     api_url: str | None = None
     dagster_url: str | None = None
+    dagster_postgres_url: str | None = Field(
+        None,
+        description="postgresql+psycopg2://... where Dagster keeps its runs. [default: SQLite "
+        "files in <home>/dagster]",
+    )
 
     actions_topic: str = "user-actions"
     dead_letter_topic: str = "user-actions.dlq"
@@ -168,6 +176,11 @@ class Settings(BaseSettings):
     def audit_path(self) -> Path:
         """Where the API's audit log is."""
         return self.audit_log or self.home / "audit" / "api.jsonl"
+
+    @property
+    def backup_path(self) -> Path:
+        """Where the nightly backups of raw are."""
+        return self.backup_folder or self.home.absolute() / "backups"
 
     def warehouse_environment(self, target: Target = "clickhouse") -> dict[str, str]:
         """The variables that dbt's profile reads, for a process or a shell outside of Tally.

@@ -27,6 +27,14 @@ LOG_LINES_OF_AN_ERROR = 15
 KAFKA_MAX_UNREAD_BYTES = 2 * 2**20
 
 _DAGSTER_YAML = Path(__file__).with_name("dagster.yaml")
+# Each process of Dagster reads the variable, so that no password is in the file.
+_DAGSTER_DRIVER = "postgresql+psycopg2://"
+_DAGSTER_ON_POSTGRES = """
+storage:
+  postgres:
+    postgres_url:
+      env: TALLY_DAGSTER_POSTGRES_URL
+"""
 _WORKSPACE_YAML = """\
 load_from:
   - grpc_server:
@@ -175,7 +183,7 @@ class Stack:
             stack["jwks"] = str(ensure_local_keys(self.layout.home))
         write_json(self.layout.settings, stack)
         self.layout.dagster.mkdir(exist_ok=True)
-        (self.layout.dagster / "dagster.yaml").write_text(_DAGSTER_YAML.read_text())
+        (self.layout.dagster / "dagster.yaml").write_text(dagster_configuration(outside))
         workspace = _WORKSPACE_YAML.format(port=ports["dagster_code"])
         (self.layout.dagster / "workspace.yaml").write_text(workspace)
         return Context(self.layout, load_settings(self.layout.home), ports)
@@ -326,6 +334,22 @@ def _is_ready(service: Service, process: Process, context: Context) -> bool:
     if service.ready is None:
         return process.has_succeeded
     return process.is_up and service.ready(context)
+
+
+def dagster_configuration(settings: Settings) -> str:
+    """The text of dagster.yaml.
+
+    Raises `TallyError` where the address of its Postgres does not name the driver that it needs.
+    """
+    url = settings.dagster_postgres_url
+    if url is None:
+        return _DAGSTER_YAML.read_text()
+    if not url.startswith(_DAGSTER_DRIVER):
+        raise TallyError(
+            f"TALLY_DAGSTER_POSTGRES_URL does not start with {_DAGSTER_DRIVER}.",
+            hint="Dagster speaks the language of this driver only.",
+        )
+    return _DAGSTER_YAML.read_text() + _DAGSTER_ON_POSTGRES
 
 
 def _refuse_unknown(names: Collection[str]) -> None:
