@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import get_args
@@ -41,6 +42,11 @@ def prepare(settings: Settings, parse_only: bool) -> None:
 @click.option("--full-refresh", is_flag=True, help="Build every mart anew from all of raw.")
 @click.option("--deep", is_flag=True, help="Build and test every model, as the nightly run does.")
 @click.option(
+    "--days",
+    metavar="FIRST..LAST",
+    help="Compute these UTC days anew, some at a time: 2026-01-01..2026-03-31.",
+)
+@click.option(
     "--target",
     type=click.Choice(get_args(Target)),
     default="clickhouse",
@@ -56,16 +62,24 @@ def prepare(settings: Settings, parse_only: bool) -> None:
 @with_settings
 def materialize(
     settings: Settings,
+    *,
     full_refresh: bool,
     deep: bool,
+    days: str | None,
     target: Target,
     export_folder: Path | None,
 ) -> None:
     """Bring the marts up to date and test them, in this process."""
+    if full_refresh + deep + (days is not None) > 1:
+        raise click.UsageError("--full-refresh, --deep and --days exclude each other.")
+    if target != "clickhouse" and (deep or days is not None):
+        raise click.UsageError(f"--deep and --days are of the warehouse; {target} has neither.")
     if export_folder is not None:
         settings = settings.model_copy(update={"export_folder": export_folder})
-    if target == "clickhouse":
-        _run_job(settings, full_refresh, deep)
+    if days is not None:
+        _backfill(settings, days)
+    elif target == "clickhouse":
+        _run_job(settings, "rebuild" if full_refresh else "deep" if deep else "materialize")
     else:
         from orchestration.lib.dbt import run_dbt
 
@@ -73,12 +87,40 @@ def materialize(
         click.echo(f"materialized on {target}")
 
 
-def _run_job(settings: Settings, full_refresh: bool, deep: bool) -> None:
-    """Run the materialization job as Dagster would, and wait for it."""
+def _backfill(settings: Settings, text: str) -> None:
+    """Run the job `backfill` for the days, range after range; where one fails, from there again."""
+    from orchestration.lib.backfill import Days
+
+    days = Days.parse(text)
+    ranges = list(days.split())
+    for done, each in enumerate(ranges):
+        click.echo(f"{each} ({done + 1} of {len(ranges)})")
+        try:
+            _run_job(
+                settings,
+                "backfill",
+                {
+                    "dagster/asset_partition_range_start": str(each.first),
+                    "dagster/asset_partition_range_end": str(each.last),
+                },
+            )
+        except TallyError as error:
+            left = Days(each.first, days.last)
+            raise TallyError(
+                error.message, hint=f"{error.hint} Go on with `tally materialize --days {left}`."
+            ) from error
+
+
+def _run_job(settings: Settings, job: str, tags: Mapping[str, str] | None = None) -> None:
+    """Run a job as Dagster would, and wait for it.
+
+    Raises `TallyError` where it or one of its checks failed.
+    """
     os.environ["TALLY_HOME"] = str(settings.home.absolute())
     from dagster import DagsterInstance
 
     from orchestration.lib.dbt import ensure_manifest
+    from orchestration.lib.launcher import PID_TAG
 
     ensure_manifest(settings)
     from orchestration.definitions import defs
@@ -90,10 +132,10 @@ def _run_job(settings: Settings, full_refresh: bool, deep: bool) -> None:
         else DagsterInstance.ephemeral()
     )
     with instance:
-        job = defs.resolve_job_def("rebuild" if full_refresh else "deep" if deep else "materialize")
-        result = job.execute_in_process(
+        result = defs.resolve_job_def(job).execute_in_process(
             instance=instance,
             raise_on_error=False,
+            tags={**(tags or {}), PID_TAG: str(os.getpid())},
             # dbt tells its own progress; of Dagster's events a terminal needs what is wrong.
             run_config={"loggers": {"console": {"config": {"log_level": "WARNING"}}}},
         )
@@ -120,15 +162,21 @@ def _run_job(settings: Settings, full_refresh: bool, deep: bool) -> None:
 )
 @with_settings
 def docs(settings: Settings, port: int, output: Path | None) -> None:
-    """Serve the documentation of every model: columns, tests, SQL and lineage, on one page."""
-    from orchestration.lib.docs import generate, serve
+    """Serve the documentation of every model: columns, tests, SQL and lineage, on one page.
+
+    Beside it under `/quality/` the Data Docs of the last nightly run.
+    """
+    from orchestration.lib.docs import QUALITY, generate, pages, serve
 
     page = generate(settings)
     if output is not None:
         shutil.copyfile(page, output)
         click.echo(output)
         return
-    with serve(page, port) as server:
-        click.echo(f"http://127.0.0.1:{server.server_port}, until Ctrl-C")
+    with serve(pages(settings), port) as server:
+        address = f"http://127.0.0.1:{server.server_port}"
+        click.echo(f"{address}, until Ctrl-C")
+        if (pages(settings) / QUALITY).is_dir():
+            click.echo(f"{address}/{QUALITY}/ has what the nightly run found of the expectations")
         with contextlib.suppress(KeyboardInterrupt):
             server.serve_forever()

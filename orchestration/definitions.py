@@ -7,10 +7,13 @@ from dagster_dbt import DbtCliResource
 
 from orchestration.defs import (
     alerts,
+    backfill,
     boundaries,
     freshness,
     jobs,
+    loss,
     marts,
+    nightly,
     publication,
     quality,
     stream,
@@ -28,10 +31,17 @@ os.environ |= {
 }
 
 defs = dg.Definitions(
-    assets=[marts.dbt_models, publication.published_marts, quality.data_docs, *boundaries.assets],
-    asset_checks=quality.CHECKS,
-    jobs=[jobs.materialize, jobs.quality, jobs.deep, jobs.rebuild],
-    schedules=[jobs.nightly, jobs.quality_schedule],
+    assets=[
+        backfill.requested_days,
+        marts.dbt_models,
+        publication.published_marts,
+        quality.data_docs,
+        *nightly.assets,
+        *boundaries.assets,
+    ],
+    asset_checks=[*quality.CHECKS, loss.ingest_loss],
+    jobs=jobs.JOBS,
+    schedules=jobs.SCHEDULES,
     sensors=[
         freshness.marts_follow_the_stream,
         stream.observe_the_stream,

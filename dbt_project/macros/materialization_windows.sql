@@ -19,6 +19,14 @@
 {%- endmacro %}
 
 
+{#- Arrivals that a backfill asks the marts to take again, kept for 30 days. They are written while no run
+    is under way (orchestration/lib/backfill.py): a model takes those that are newer than the window that it
+    closed last. -#}
+{% macro requested_arrivals() -%}
+    marts.requested_arrivals
+{%- endmacro %}
+
+
 {#- Per model and stream the offset up to which the model is materialized; read the latest versions. -#}
 {% macro watermarks() -%}
     marts.watermarks
@@ -46,6 +54,12 @@
         ~ "recorded_at DateTime default now()"
         ~ ") engine = MergeTree order by (model, run_id, user_id, date) "
         ~ "ttl recorded_at + interval 30 day settings index_granularity = 256"
+    ) %}
+    {% do run_query(
+        "create table if not exists " ~ requested_arrivals() ~ " ("
+        ~ "version UInt64, user_id UInt64, occurred_date Date, round_id String"
+        ~ ") engine = MergeTree order by version "
+        ~ "ttl toDateTime(intDiv(version, 1000000), 'UTC') + interval 30 day"
     ) %}
     {% do run_query(
         "create table if not exists " ~ watermarks() ~ " ("
@@ -165,7 +179,8 @@
 {% endmacro %}
 
 
-{#- The arrivals that this run takes: user_id, occurred_date, round_id. The join says which; the bounds of
+{#- The arrivals that this run takes: user_id, occurred_date, round_id; new ones, and those that a backfill
+    asks for. The join says which; the bounds of
     the offsets are for the primary index, which the join alone would not use: each run read every arrival
     that there ever was, six times. -#}
 {% macro arrivals_in_window() -%}
@@ -181,6 +196,13 @@
         and arrivals.offset <= (select toUInt64(greatest(max(to_offset), 0)) from ({{ current_window() }}))
         and arrivals.offset > taken.from_offset
         and arrivals.offset <= taken.to_offset
+    union all
+    select
+        user_id,
+        occurred_date,
+        round_id
+    from {{ requested_arrivals() }}
+    where version > (select max(version) from {{ watermarks() }} where model = '{{ this.identifier }}')
 {%- endmacro %}
 
 

@@ -10,7 +10,7 @@ from orchestration.lib import metrics
 from tally.settings import load_settings
 from tally.warehouse import connect
 
-_JOBS = [job.name for job in (jobs.materialize, jobs.quality, jobs.deep, jobs.rebuild)]
+_JOBS = [job.name for job in jobs.JOBS]
 
 
 def write_metrics(instance: dg.DagsterInstance) -> None:

@@ -1,7 +1,13 @@
-"""What the graph shows of the parts that Dagster does not run: the stream, raw, and the API."""
+"""What the graph shows of the parts that Dagster does not run: the stream, raw, and who reads."""
+
+import json
+from collections.abc import Iterator
 
 import dagster as dg
 
+from orchestration.defs.marts import Translator
+from orchestration.defs.publication import PUBLISHED
+from orchestration.lib.dbt import manifest
 from orchestration.lib.owners import OWNERS
 from tally.settings import load_settings
 
@@ -37,24 +43,29 @@ raw = [
     for table, description in RAW_TABLES.items()
 ]
 
-stats_api = dg.AssetSpec(
-    ["api", "users_stats"],
-    deps=[
-        ["published", "marts"],
-        ["marts", "user_stats_closed"],
-        ["marts", "user_stats_touched"],
-        ["marts", "user_games_closed"],
-        ["marts", "user_games_touched"],
-        ["marts", "user_days_touched"],
-        ["marts", "user_cards"],
-        ["marts", "touched_days_live"],
-        ["marts", "materialization_backlog"],
-        ["marts", "freshness"],
-    ],
-    group_name="api",
-    owners=OWNERS,
-    kinds={"fastapi"},
-    description="`GET /api/users/stats`: what the frontend reads.",
-)
+# By the type of dbt's exposure: the first part of the key, and what the UI draws.
+_READERS = {
+    "application": ("api", "fastapi"),
+    "dashboard": ("dashboards", "grafana"),
+    "analysis": ("reports", "python"),
+}
 
-assets = [stream, *raw, stats_api]
+
+def _readers() -> Iterator[dg.AssetSpec]:
+    """Who reads the models, as dbt's exposures name them."""
+    found = json.loads(manifest(_settings).read_text())
+    for exposure in found["exposures"].values():
+        group, kind = _READERS[exposure["type"]]
+        models = (found["nodes"][node] for node in exposure["depends_on"]["nodes"])
+        yield dg.AssetSpec(
+            [group, exposure["name"]],
+            deps=[PUBLISHED, *map(Translator().get_asset_key, models)],
+            group_name=group,
+            owners=OWNERS,
+            kinds={kind},
+            description=f"{exposure['label']}: {exposure['description']}",
+            metadata={"maturity": exposure["maturity"]},
+        )
+
+
+assets = [stream, *raw, *_readers()]

@@ -10,20 +10,19 @@ from dagster_dbt import (
     DagsterDbtTranslatorSettings,
     DbtCliInvocation,
     DbtCliResource,
+    DbtProject,
     dbt_assets,
 )
 
 from expectations.engine import import_ahead
-from orchestration.lib.dbt import artifacts, manifest, project
+from orchestration.defs.backfill import REQUESTED_DAYS
+from orchestration.lib.dbt import MINUTE, artifacts, manifest, project
 from orchestration.lib.materialization import last_window, rows, watermark
 from orchestration.lib.owners import OWNERS
 from orchestration.lib.publication import CheckResult, reason_to_run, record
-from orchestration.lib.transient import is_transient
+from orchestration.lib.transient import RETRIES, is_transient, seconds_until_retry
 from tally.settings import load_settings
 from tally.warehouse import connect
-
-RETRIES = 3
-RETRY_SECONDS = 5
 
 
 class Translator(DagsterDbtTranslator):
@@ -37,6 +36,16 @@ class Translator(DagsterDbtTranslator):
     def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> list[str]:
         """The model's own where its `meta` names one."""
         return list(super().get_owners(dbt_resource_props) or OWNERS)
+
+    def get_asset_spec(
+        self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None
+    ) -> dg.AssetSpec:
+        """What takes arrivals takes those of a backfill, too."""
+        spec = super().get_asset_spec(manifest, unique_id, project)
+        tags = self.get_resource_props(manifest, unique_id)["tags"]
+        if MINUTE.removeprefix("tag:") not in tags:
+            return spec
+        return spec.replace_attributes(deps=[*spec.deps, REQUESTED_DAYS])
 
 
 class BuildOptions(dg.Config):
@@ -71,7 +80,7 @@ def dbt_models(context: dg.AssetExecutionContext, config: BuildOptions) -> Itera
     invocation = dbt.cli(
         arguments,
         context=context,
-        target_path=artifacts(_settings, context.run.run_id),
+        target_path=artifacts(_settings) / context.run.run_id,
         raise_on_error=False,
     )
     import_ahead()
@@ -124,10 +133,7 @@ def raise_for_errors(context: dg.AssetExecutionContext, invocation: DbtCliInvoca
     error = invocation.get_error()
     said = str(error)
     if is_transient(said):
-        attempt = context.retry_number
-        raise dg.RetryRequested(
-            max_retries=RETRIES, seconds_to_wait=RETRY_SECONDS * 2**attempt
-        ) from error
+        raise dg.RetryRequested(RETRIES, seconds_until_retry(context.retry_number)) from error
     raise dg.Failure(
         "dbt found errors or failed tests; what people read stays as it was published last.",
         metadata={"dbt": dg.MetadataValue.md(f"```\n{said[-4000:]}\n```")},

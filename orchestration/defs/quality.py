@@ -9,6 +9,7 @@ import dagster as dg
 from expectations import catalogue
 from expectations.engine import Outcome, build_docs, validate
 from expectations.suite import Expectation, Suite, When
+from orchestration.lib.docs import QUALITY, pages
 from orchestration.lib.owners import OWNERS
 from orchestration.lib.publication import CheckResult, reason_to_run, record
 from tally.settings import load_settings
@@ -70,11 +71,11 @@ def scheduled_expectations(
     group_name="quality",
     owners=OWNERS,
     kinds={"greatexpectations"},
-    description="Great Expectations' pages about every suite, in `<home>/quality/docs`.",
+    description="Great Expectations' pages about every suite; `tally docs` serves them.",
 )
 def data_docs() -> dg.MaterializeResult[None]:
     """Validate every suite once more and write its pages."""
-    folder = _settings.home.absolute() / "quality" / "docs"
+    folder = pages(_settings) / QUALITY
     outcomes = build_docs(_settings, catalogue.SUITES, folder)
     return dg.MaterializeResult(
         metadata={

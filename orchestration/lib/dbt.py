@@ -30,9 +30,9 @@ def state_folder(settings: Settings, target: Target = "clickhouse") -> Path:
     return settings.home.absolute() / "dbt" / name
 
 
-def artifacts(settings: Settings, run_id: str) -> Path:
-    """The folder of one run's artifacts."""
-    return settings.home.absolute() / "dbt" / "runs" / run_id
+def artifacts(settings: Settings) -> Path:
+    """The folder of the runs' artifacts, a folder a run."""
+    return settings.home.absolute() / "dbt" / "runs"
 
 
 def project(settings: Settings) -> DbtProject:

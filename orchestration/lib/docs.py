@@ -1,4 +1,4 @@
-"""dbt's documentation as one page, and the smallest server for it."""
+"""The pages that a person reads: dbt's documentation, the Data Docs, and the smallest server."""
 
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -6,6 +6,13 @@ from pathlib import Path
 
 from orchestration.lib.dbt import run_dbt, state_folder
 from tally.settings import Settings
+
+QUALITY = "quality"
+
+
+def pages(settings: Settings) -> Path:
+    """What is served, and nothing besides: the models, and under `quality/` the Data Docs."""
+    return settings.home.absolute() / "docs"
 
 
 def generate(settings: Settings) -> Path:
@@ -15,16 +22,15 @@ def generate(settings: Settings) -> Path:
     """
     run_dbt(["docs", "generate", "--static"], settings)
     page = state_folder(settings) / "static_index.html"
-    # In a folder of its own, so that a server of it shows nothing besides.
-    served = settings.home.absolute() / "dbt" / "docs" / "index.html"
+    served = pages(settings) / "index.html"
     served.parent.mkdir(parents=True, exist_ok=True)
     page.replace(served)
     return served
 
 
-def serve(page: Path, port: int) -> ThreadingHTTPServer:
-    """A server of the page on loopback that is not started yet."""
-    handler = partial(_Quiet, directory=str(page.parent))
+def serve(folder: Path, port: int) -> ThreadingHTTPServer:
+    """A server of the pages on loopback that is not started yet."""
+    handler = partial(_Quiet, directory=str(folder))
     return ThreadingHTTPServer(("127.0.0.1", port), handler)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from clickhouse_connect.driver import Client
 
+from orchestration.lib.backfill import requested
 from tally.backlog import messages_behind
 
 WATERMARKS = "watermarks"
@@ -93,6 +94,8 @@ def reason_to_run(client: Client) -> str | None:
     """Why a materialization has work to do; None where it would find nothing new."""
     if behind := messages_behind(client):
         return f"{behind} messages behind"
+    if days := requested(client):
+        return f"{days} user-days requested"
     if not client.command("exists published.watermarks"):
         return None
     if has_unpublished(client):

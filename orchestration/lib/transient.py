@@ -12,6 +12,15 @@ _TRANSIENT = re.compile(
 )
 
 
+RETRIES = 3
+_RETRY_SECONDS = 5
+
+
+def seconds_until_retry(retries: int) -> int:
+    """5, 10, 20: how long to wait when there have been so many."""
+    return _RETRY_SECONDS << retries
+
+
 def is_transient(message: str) -> bool:
     """Whether an error's text says that the same statement may succeed a little later."""
     return _TRANSIENT.search(message) is not None
