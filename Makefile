@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.setup-complete
 
-.PHONY: help setup demo docs test check lint types imports sql generate generated openapi lock clean
+.PHONY: help setup demo docs test check lint types imports sql definitions generate generated openapi lock clean
 
 # Each writes the files that follow from its definitions, in this order: the API's document has the
 # descriptions of the metrics.
@@ -43,7 +43,7 @@ test: $(SETUP) check ## all checks and all tests
 	@echo "==> tests"
 	@$(BIN)/python -m pytest
 
-check: lint types imports sql generated ## ruff, mypy, import-linter, the SQL, generated files
+check: lint types imports sql definitions generated ## ruff, mypy, import-linter, the SQL, Dagster, generated files
 
 lint: $(SETUP)
 	@echo "==> ruff"
@@ -61,6 +61,10 @@ imports: $(SETUP)
 sql: $(SETUP)
 	@echo "==> exactness of the SQL, sqlfluff"
 	@$(BIN)/python -m tests.lint_sql
+
+definitions: $(SETUP)
+	@echo "==> dagster definitions validate"
+	@$(BIN)/python -m tests.validate_definitions
 
 generate: $(SETUP) ## write what follows from the event contract and the metric definitions
 	@for module in $(GENERATORS); do $(BIN)/python -m $$module || exit; done

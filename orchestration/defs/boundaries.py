@@ -20,6 +20,8 @@ RAW_TABLES = {
     "round_events": "Accepted events of game rounds, ordered by (user, round).",
     "arrivals": "One row per stored message in the order of arrival.",
     "ingest_ledger": "One row per contiguous range of offsets that is readable in raw.",
+    "event_ids": "The uses of each event id; the first decides.",
+    "dead_letter_replays": "One row per dead letter that was sent again.",
     "dead_letters": "One row per message that was not accepted, with its bytes and the reason.",
 }
 
