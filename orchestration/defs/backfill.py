@@ -7,6 +7,7 @@ import dagster as dg
 
 from orchestration.lib.backfill import DAYS_A_RUN, FIRST_DAY, Days, request
 from orchestration.lib.owners import OWNERS
+from orchestration.lib.transient import retried
 from tally.settings import load_settings
 from tally.warehouse import connect
 
@@ -31,6 +32,6 @@ def requested_days(context: dg.AssetExecutionContext) -> dg.MaterializeResult[No
     """Make everything that happened on the days of the run arrive again."""
     keys = context.partition_key_range
     days = Days(date.fromisoformat(keys.start), date.fromisoformat(keys.end))
-    with closing(connect(load_settings())) as client:
+    with retried(context.retry_number), closing(connect(load_settings())) as client:
         user_days = request(client, days)
     return dg.MaterializeResult(metadata={"days": str(days), "user_days": user_days})

@@ -20,7 +20,7 @@ from orchestration.lib.dbt import MINUTE, artifacts, manifest, project
 from orchestration.lib.materialization import last_window, rows, watermark
 from orchestration.lib.owners import OWNERS
 from orchestration.lib.publication import CheckResult, reason_to_run, record
-from orchestration.lib.transient import RETRIES, is_transient, seconds_until_retry
+from orchestration.lib.transient import is_transient, retried, retry
 from tally.settings import load_settings
 from tally.warehouse import connect
 
@@ -66,6 +66,11 @@ _settings = load_settings()
 )
 def dbt_models(context: dg.AssetExecutionContext, config: BuildOptions) -> Iterator[Any]:
     """`dbt build`: each model, then its tests. Nothing at all where nothing is new."""
+    with retried(context.retry_number):
+        yield from _build(context, config)
+
+
+def _build(context: dg.AssetExecutionContext, config: BuildOptions) -> Iterator[Any]:
     with closing(connect(_settings)) as client:
         reason = reason_to_run(client)
     if reason is None and not (config.full_refresh or config.even_if_current):
@@ -133,7 +138,7 @@ def raise_for_errors(context: dg.AssetExecutionContext, invocation: DbtCliInvoca
     error = invocation.get_error()
     said = str(error)
     if is_transient(said):
-        raise dg.RetryRequested(RETRIES, seconds_until_retry(context.retry_number)) from error
+        raise retry(context.retry_number) from error
     raise dg.Failure(
         "dbt found errors or failed tests; what people read stays as it was published last.",
         metadata={"dbt": dg.MetadataValue.md(f"```\n{said[-4000:]}\n```")},

@@ -1,32 +1,20 @@
 """What the nightly run leaves beside the marts: statistics, documentation, an export, a backup."""
 
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 
 import dagster as dg
-from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from ingest.backup import back_up, read_manifest
 from orchestration.lib.docs import generate
 from orchestration.lib.owners import OWNERS
 from orchestration.lib.statistics import as_markdown, table_sizes
-from orchestration.lib.transient import RETRIES, is_transient, seconds_until_retry
+from orchestration.lib.transient import retried
 from tally.export import export_events
 from tally.settings import load_settings
 from tally.warehouse import connect
 
 _RAW = [dg.AssetKey(["raw", name]) for name in ("events", "arrivals", "ingest_ledger")]
-
-
-@contextmanager
-def _retried(context: dg.AssetExecutionContext) -> Iterator[None]:
-    """Another try for what passes by itself; a full disk does not."""
-    try:
-        yield
-    except (ClickHouseError, OSError) as error:
-        if is_transient(str(error)):
-            raise dg.RetryRequested(RETRIES, seconds_until_retry(context.retry_number)) from error
-        raise
 
 
 def _told(context: dg.AssetExecutionContext) -> Callable[[str], None]:
@@ -46,7 +34,7 @@ def _told(context: dg.AssetExecutionContext) -> Callable[[str], None]:
 )
 def statistics(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
     """Count, at no cost: ClickHouse knows."""
-    with _retried(context), closing(connect(load_settings())) as client:
+    with retried(context.retry_number), closing(connect(load_settings())) as client:
         sizes = table_sizes(client)
     return dg.MaterializeResult(
         metadata={
@@ -68,7 +56,7 @@ def statistics(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
 )
 def models_documentation(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
     """Write the page of `tally docs`."""
-    with _retried(context):
+    with retried(context.retry_number):
         page = generate(load_settings())
     return dg.MaterializeResult(metadata={"page": dg.MetadataValue.path(page)})
 
@@ -86,7 +74,7 @@ def events_export(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Non
     """Replace the export of the night before, at once."""
     settings = load_settings()
     folder = settings.export_folder or settings.home.absolute() / "exports"
-    with _retried(context), closing(connect(settings)) as client:
+    with retried(context.retry_number), closing(connect(settings)) as client:
         manifest = export_events(client, folder, _told(context))
     return dg.MaterializeResult(
         metadata={
@@ -110,7 +98,7 @@ def events_export(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Non
 def raw_backup(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
     """Write tonight's, then let go of the oldest."""
     settings = load_settings()
-    with _retried(context), closing(connect(settings)) as client:
+    with retried(context.retry_number), closing(connect(settings)) as client:
         backup = back_up(client, settings.backup_path, _told(context))
     rows = read_manifest(backup)["rows"]
     return dg.MaterializeResult(

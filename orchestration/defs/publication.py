@@ -9,6 +9,7 @@ from orchestration.defs.marts import dbt_models
 from orchestration.defs.quality import CHECKS
 from orchestration.lib.owners import OWNERS
 from orchestration.lib.publication import has_unpublished, publish, retire
+from orchestration.lib.transient import retried
 from tally.settings import load_settings
 from tally.warehouse import connect
 
@@ -39,7 +40,7 @@ _KNOWN = {key.name for checks in (dbt_models, *CHECKS) for key in checks.check_k
 )
 def published_marts(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
     """Publish, or say which checks hold the state back."""
-    with closing(connect(_settings)) as client:
+    with retried(context.retry_number), closing(connect(_settings)) as client:
         if not has_unpublished(client):
             return
         for name in retire(client, _KNOWN, context.run.run_id):

@@ -12,6 +12,7 @@ from expectations.suite import Expectation, Suite, When
 from orchestration.lib.docs import QUALITY, pages
 from orchestration.lib.owners import OWNERS
 from orchestration.lib.publication import CheckResult, reason_to_run, record
+from orchestration.lib.transient import retried
 from tally.settings import load_settings
 from tally.warehouse import connect
 
@@ -88,8 +89,11 @@ def data_docs() -> dg.MaterializeResult[None]:
 
 def _evaluate(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
     names = frozenset(key.name for key in context.selected_asset_check_keys)
-    outcomes = list(validate(_settings, catalogue.selected(names)))
-    with closing(connect(_settings)) as client:
+    with (
+        retried(context.op_execution_context.retry_number),
+        closing(connect(_settings)) as client,
+    ):
+        outcomes = list(validate(_settings, catalogue.selected(names)))
         record(client, [_recorded(outcome) for outcome in outcomes], context.run.run_id)
     for outcome in outcomes:
         yield _result(outcome)

@@ -1,6 +1,10 @@
 """Which failures of the warehouse pass by themselves, and are worth another try."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dagster as dg
 
 # The network, or a server that starts, stops or is for the moment out of memory (241), of slots
 # (202) or of time (159, 209, 210). Anything else fails again: a wrong model, a failed test.
@@ -16,11 +20,24 @@ RETRIES = 3
 _RETRY_SECONDS = 5
 
 
-def seconds_until_retry(retries: int) -> int:
-    """5, 10, 20: how long to wait when there have been so many."""
-    return _RETRY_SECONDS << retries
-
-
 def is_transient(message: str) -> bool:
     """Whether an error's text says that the same statement may succeed a little later."""
     return _TRANSIENT.search(message) is not None
+
+
+def retry(retries: int) -> dg.RetryRequested:
+    """The request for another try after so many, 5, 10 and 20 s later."""
+    return dg.RetryRequested(RETRIES, _RETRY_SECONDS << retries)
+
+
+@contextmanager
+def retried(retries: int) -> Iterator[None]:
+    """Ask for another try where what is inside fails by something that passes by itself."""
+    try:
+        yield
+    except (dg.RetryRequested, dg.Failure):
+        raise
+    except Exception as error:
+        if is_transient(str(error)):
+            raise retry(retries) from error
+        raise

@@ -120,9 +120,11 @@ def _parse(context: Context) -> list[str]:
 
 
 def _dagster_code(context: Context) -> list[str]:
+    # Not `dagster code-server start`: its proxy is one more process that imports Dagster, and ends
+    # the server where no heartbeat came through for 30 s, which a busy machine once managed.
     return _python(
         "dagster",
-        *("code-server", "start", "-m", "orchestration.definitions"),
+        *("api", "grpc", "-m", "orchestration.definitions"),
         *("--host", "127.0.0.1", "--port", str(context.ports["dagster_code"])),
     )
 
