@@ -49,20 +49,21 @@ class Position(Struct, frozen=True):
     replaced: bool = False
 
 
-COLUMNS = (
-    "stream",
-    "first_offset",
-    "last_offset",
-    "kind",
-    "cluster_id",
-    "topic",
-    "partition",
-    "accepted",
-    "dead",
-    "end_offset",
-    "newest_appended_at",
-    "stored_at",
-)
+# Named with their types: a driver that is not told asks the warehouse before every insert.
+COLUMNS = {
+    "stream": "LowCardinality(String)",
+    "first_offset": "UInt64",
+    "last_offset": "UInt64",
+    "kind": "Enum8('stored' = 1, 'lost' = 2, 'gap' = 3, 'replaced' = 4)",
+    "cluster_id": "LowCardinality(String)",
+    "topic": "LowCardinality(String)",
+    "partition": "UInt16",
+    "accepted": "UInt64",
+    "dead": "UInt64",
+    "end_offset": "UInt64",
+    "newest_appended_at": "Nullable(DateTime64(3, 'UTC'))",
+    "stored_at": "DateTime64(3, 'UTC')",
+}
 
 # `covered` is the furthest offset of the rows before; a row that starts beyond it begins a hole.
 _POSITIONS = """
@@ -151,7 +152,8 @@ def append(client: Client, rows: Sequence[LedgerRow]) -> None:
             )
             for row in rows
         ],
-        column_names=COLUMNS,
+        column_names=list(COLUMNS),
+        column_type_names=list(COLUMNS.values()),
         settings={"async_insert": 0},
     )
 
