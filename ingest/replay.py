@@ -3,7 +3,6 @@
 import random
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -24,6 +23,7 @@ from ingest.progress import Broker
 from ingest.sources import READERS, Outgoing
 from tally.errors import TallyError
 from tally.settings import Settings
+from tally.unread import UnreadBytes
 
 T = TypeVar("T")
 
@@ -62,17 +62,13 @@ def _with_duplicates(messages: Iterable[T], probability: float, draw: random.Ran
 
 
 class Window:
-    """What is produced and not yet read by ingestion, per partition, in bytes.
-
-    The embedded broker forgets the oldest messages beyond its memory, read or not.
-    """
+    """Keeps what is produced and not yet read by ingestion within a limit, in bytes a partition."""
 
     def __init__(self, settings: Settings, limit: int) -> None:
         self._limit = limit
         self._broker = Broker(settings)
+        self._unread = UnreadBytes()
         _, partitions = self._broker.describe()
-        self._unread: dict[int, deque[tuple[int, int]]] = {p: deque() for p in partitions}
-        self._bytes = dict.fromkeys(partitions, 0)
         committed = self._broker.committed(partitions)
         self._before = {
             p: (end, max(0, end - max(first, committed[p])))
@@ -94,27 +90,22 @@ class Window:
 
     def sent(self, partition: int, offset: int, size: int) -> None:
         """Count a delivered message."""
-        self._unread[partition].append((offset, size))
-        self._bytes[partition] += size
+        self._unread.add(partition, offset, size)
 
     def wait_for_room(self, say: Callable[[str], None]) -> None:
         """Return when every partition holds less than half of the limit unread."""
         told = time.monotonic()
-        while max(self._bytes.values(), default=0) >= self._limit // 2:
-            self._forget_read()
-            if max(self._bytes.values(), default=0) < self._limit // 2:
+        while self._is_full():
+            self._unread.read_up_to(self._broker.committed(self._unread.partitions))
+            if not self._is_full():
                 return
             if time.monotonic() - told >= SAY_EVERY_S:
                 told = time.monotonic()
-                unread = sum(self._bytes.values())
-                say(f"waiting for ingestion: {unread:,} bytes are unread in Kafka")
+                say(f"waiting for ingestion: {self._unread.total:,} bytes are unread in Kafka")
             time.sleep(POLL_S)
 
-    def _forget_read(self) -> None:
-        for partition, offset in self._broker.committed(list(self._unread)).items():
-            unread = self._unread[partition]
-            while unread and unread[0][0] < offset:
-                self._bytes[partition] -= unread.popleft()[1]
+    def _is_full(self) -> bool:
+        return self._unread.fullest >= self._limit // 2
 
     def close(self) -> None:
         """Disconnect."""

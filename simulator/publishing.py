@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import time
-from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
@@ -13,6 +12,7 @@ from aiokafka.errors import KafkaError
 
 from tally.errors import TallyError
 from tally.settings import Settings
+from tally.unread import UnreadBytes
 
 logger = logging.getLogger(__name__)
 
@@ -29,47 +29,45 @@ class Publisher:
         self,
         topic: str,
         producer: AIOKafkaProducer,
-        unread: "UnreadBytes | None",
+        window: "Window | None",
     ) -> None:
         self._topic = topic
         self._producer = producer
-        self._unread = unread
+        self._window = window
 
     async def publish(self, messages: Iterable[tuple[int, bytes]]) -> None:
         """Send (user id, value) pairs; returns when the broker has all of them."""
-        if self._unread is not None:
-            await self._unread.wait_for_room()
+        if self._window is not None:
+            await self._window.wait_for_room()
         sizes = []
         sent = []
         for user_id, value in messages:
             sent.append(await self._producer.send(self._topic, value, key=b"%d" % user_id))
             sizes.append(len(value))
         for size, metadata in zip(sizes, await asyncio.gather(*sent), strict=True):
-            if self._unread is not None:
-                self._unread.add(metadata.partition, metadata.offset, size)
+            if self._window is not None:
+                self._window.sent(metadata.partition, metadata.offset, size)
 
 
-class UnreadBytes:
-    """What this process sent and the ingest group has not committed yet, by partition."""
+class Window:
+    """Keeps what this process sent and the ingest group has not committed within a limit."""
 
     def __init__(self, topic: str, group: str, limit: int, admin: AIOKafkaAdminClient) -> None:
         self._topic = topic
         self._group = group
         self._limit = limit
         self._admin = admin
-        self._messages: defaultdict[int, deque[tuple[int, int]]] = defaultdict(deque)
-        self._bytes: defaultdict[int, int] = defaultdict(int)
+        self._unread = UnreadBytes()
 
-    def add(self, partition: int, offset: int, size: int) -> None:
-        """Count a message of `size` bytes."""
-        self._messages[partition].append((offset, size))
-        self._bytes[partition] += size
+    def sent(self, partition: int, offset: int, size: int) -> None:
+        """Count a delivered message."""
+        self._unread.add(partition, offset, size)
 
     async def wait_for_room(self) -> None:
         """Return when every partition has room for a batch of a quarter of the limit."""
         told = time.monotonic()
         while self._is_full():
-            await self._forget_committed()
+            self._unread.read_up_to(await self._committed())
             if self._is_full():
                 await asyncio.sleep(POLL_S)
             if time.monotonic() - told >= COMPLAIN_AFTER_S:
@@ -77,17 +75,14 @@ class UnreadBytes:
                 told = time.monotonic()
 
     def _is_full(self) -> bool:
-        return max(self._bytes.values(), default=0) >= self._limit * 3 // 4
+        return self._unread.fullest >= self._limit * 3 // 4
 
-    async def _forget_committed(self) -> None:
+    async def _committed(self) -> dict[int, int]:
         offsets = await self._admin.list_consumer_group_offsets(
             self._group,
-            partitions=[TopicPartition(self._topic, partition) for partition in self._messages],
+            partitions=[TopicPartition(self._topic, each) for each in self._unread.partitions],
         )
-        for partition, found in offsets.items():
-            messages = self._messages[partition.partition]
-            while messages and messages[0][0] < found.offset:
-                self._bytes[partition.partition] -= messages.popleft()[1]
+        return {partition.partition: found.offset for partition, found in offsets.items()}
 
 
 @asynccontextmanager
@@ -106,12 +101,12 @@ async def open_publisher(settings: Settings) -> AsyncIterator[Publisher]:
         await producer.start()
         await admin.start()
         limit = settings.kafka_max_unread_bytes
-        unread = (
+        window = (
             None
             if limit is None
-            else UnreadBytes(settings.actions_topic, settings.ingest_group, limit, admin)
+            else Window(settings.actions_topic, settings.ingest_group, limit, admin)
         )
-        yield Publisher(settings.actions_topic, producer, unread)
+        yield Publisher(settings.actions_topic, producer, window)
     except KafkaError as error:
         raise TallyError(
             f"Kafka at {address} did not take the messages: {error}",
