@@ -1,12 +1,13 @@
 """The API under load, in a process of its own, beside its load generator and its warehouse.
 
-    python -m benchmarks.api_under_load load         # 500 requests/s over 10,000 users for 60 s
-    python -m benchmarks.api_under_load sharing      # throughput against one query a request
-    python -m benchmarks.api_under_load cold-start   # 2,000 first requests at once
-    python -m benchmarks.api_under_load outage       # the warehouse killed for 30 s under load
-    python -m benchmarks.api_under_load visibility   # from POST to counted, 1,000 times
+    python -m benchmarks.api_under_load measure              # all of these:
+    python -m benchmarks.api_under_load measure load         # 500 requests/s, 10,000 users, 60 s
+    python -m benchmarks.api_under_load measure sharing      # against one query a request
+    python -m benchmarks.api_under_load measure cold-start   # 2,000 first requests at once
+    python -m benchmarks.api_under_load measure visibility   # from POST to counted, 1,000 times
+    python -m benchmarks.api_under_load measure outage       # the warehouse killed for 30 s
 
-Each starts its own servers in a temporary folder and stops them. Times are milliseconds.
+The servers are in a temporary folder. Times are milliseconds.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ import itertools
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -29,6 +31,8 @@ import aiohttp
 import click
 import psutil
 
+from benchmarks import http_load
+from benchmarks.http_load import Client
 from serving_api.actions.messages import new_event_id
 from tally.settings import Settings
 from tally.tokens import LocalSigner
@@ -40,6 +44,9 @@ from tests.servers import start_kafka
 USERS = 10_000
 ROUNDS_OF_A_USER = 20
 CACHE_SECONDS = 30
+STATS = "/api/users/stats"
+
+_SAID = re.compile(rb'"(?:status|title)":"(\w[^"]*)"')
 
 
 @dataclass
@@ -79,7 +86,7 @@ def serving(platform: Platform, module: str = "tally", **changes: object) -> Ite
         )
     try:
         url = f"http://127.0.0.1:{port}"
-        asyncio.run(_ready(url))
+        http_load.run(_ready(url))
         yield Api(url, platform.settings, psutil.Process(process.pid))
     finally:
         process.terminate()
@@ -140,8 +147,8 @@ async def open_loop(api: Api, users: range, rate: float, seconds: float) -> list
     asked_at: dict[int, float] = {}
     seen: list[Seen] = []
     choose = random.Random(1)
-    connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(api.url, connector=connector) as session:
+    async with Client(api.url) as client:
+        requests = {user: client.request("GET", STATS, headers[user]) for user in users}
 
         async def ask(user: int, due: float) -> None:
             cold = due - asked_at.get(user, -CACHE_SECONDS) >= CACHE_SECONDS
@@ -149,11 +156,10 @@ async def open_loop(api: Api, users: range, rate: float, seconds: float) -> list
             if cold:
                 asked_at[user] = due
             try:
-                async with session.get("/api/users/stats", headers=headers[user]) as answer:
-                    body = await answer.json()
-                    status = answer.status
-                    said = body["meta"]["status"] if status == 200 else body["title"]
-            except aiohttp.ClientError as error:
+                status, body = await client.ask(requests[user])
+                found = _SAID.search(body)
+                said = found[1].decode() if found else body.decode()
+            except OSError as error:
                 status, said = 0, type(error).__name__
             # From when it was due: a generator that falls behind must not hide it.
             took = (time.perf_counter() - started - due) * 1000
@@ -168,21 +174,28 @@ async def open_loop(api: Api, users: range, rate: float, seconds: float) -> list
     return seen
 
 
+async def each_once(api: Api, users: range) -> None:
+    """Let the API know every one of `users`."""
+    headers = api.tokens(users)
+    async with Client(api.url) as client:
+        for user in users:
+            status, body = await client.ask(client.request("GET", STATS, headers[user]))
+            assert status == 200, body
+
+
 async def closed_loop(api: Api, users: range, callers: int, seconds: float) -> float:
     """Answers a second that `callers` get who each ask for another user as soon as answered."""
     headers = api.tokens(users)
     waiting = itertools.cycle(users)
     answered = 0
-    connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(api.url, connector=connector) as session:
+    async with Client(api.url) as client:
+        requests = {user: client.request("GET", STATS, headers[user]) for user in users}
 
         async def call(until: float) -> None:
             nonlocal answered
             while time.perf_counter() < until:
-                user = next(waiting)
-                async with session.get("/api/users/stats", headers=headers[user]) as answer:
-                    await answer.read()
-                    answered += answer.status == 200
+                status, _ = await client.ask(requests[next(waiting)])
+                answered += status == 200
 
         started = time.perf_counter()
         await asyncio.gather(*(call(started + seconds) for _ in range(callers)))
@@ -201,48 +214,36 @@ def report(name: str, values: list[float]) -> None:
     print(f"{name:<12} {len(values):>6} answers  {shares}")
 
 
-@click.group()
-def main() -> None:
-    """See the module."""
-    print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-
-
-@main.command()
-@click.option("--rate", default=500.0)
-@click.option("--seconds", default=60.0)
-def load(rate: float, seconds: float) -> None:
+def load(platform: Platform, rate: float = 500, seconds: float = 60) -> None:
     """Warm and cold latency, errors, and memory."""
-    with filled_platform() as platform, serving(platform) as api:
-        asyncio.run(open_loop(api, range(1, 201), 50, 4))
+    with serving(platform) as api:
+        http_load.run(open_loop(api, range(1, 201), 50, 4))
         before = api.process.memory_info().rss
         cpu = sum(api.process.cpu_times()[:2])
-        seen = asyncio.run(open_loop(api, range(1, USERS + 1), rate, seconds))
+        seen = http_load.run(open_loop(api, range(1, USERS + 1), rate, seconds))
         spent = sum(api.process.cpu_times()[:2]) - cpu
         after = api.process.memory_info().rss
-        again = asyncio.run(open_loop(api, range(1, USERS + 1), rate, seconds))
+        again = http_load.run(open_loop(api, range(1, USERS + 1), rate, seconds))
         end = api.process.memory_info().rss
-    report("warm", [one.milliseconds for one in seen if not one.cold])
-    report("cold", [one.milliseconds for one in seen if one.cold])
-    report("all", [one.milliseconds for one in seen])
+    for run in (seen, again):
+        report("warm", [one.milliseconds for one in run if not one.cold])
+        report("cold", [one.milliseconds for one in run if one.cold])
+        report("all", [one.milliseconds for one in run])
     print("answers", dict(Counter((one.status, one.said) for one in seen + again)))
     print(f"API process: {spent / len(seen) * 1000:.2f} ms of CPU a request")
     print(f"memory MiB: before {before >> 20}, cache filled {after >> 20}, run again {end >> 20}")
 
 
-@main.command()
-@click.option("--callers", default=100)
-@click.option("--seconds", default=10.0)
-def sharing(callers: int, seconds: float) -> None:
+def sharing(platform: Platform, callers: int = 100, seconds: float = 8) -> None:
     """Throughput of cold reads, shared and with one query a request, in turn."""
     rates: dict[str, list[float]] = {"shared": [], "naive": []}
-    with filled_platform() as platform:
-        for _ in range(3):
-            for name, module in (("shared", "tally"), ("naive", "benchmarks.api_under_load")):
-                with serving(platform, module, api_cache_seconds=0) as api:
-                    users = range(1, USERS + 1)
-                    rates[name].append(asyncio.run(closed_loop(api, users, callers, seconds)))
-        with serving(platform) as api:
-            cached = asyncio.run(closed_loop(api, range(1, 501), callers, seconds))
+    users = range(1, USERS + 1)
+    for _ in range(3):
+        for name, module in (("shared", "tally"), ("naive", "benchmarks.api_under_load")):
+            with serving(platform, module, api_cache_seconds=0) as api:
+                rates[name].append(http_load.run(closed_loop(api, users, callers, seconds)))
+    with serving(platform) as api:
+        cached = http_load.run(closed_loop(api, range(1, 501), callers, seconds))
     for name, found in rates.items():
         print(f"{name:<7} {', '.join(f'{rate:.0f}' for rate in found)} answers/s")
     print(f"cached  {cached:.0f} answers/s")
@@ -251,55 +252,31 @@ def sharing(callers: int, seconds: float) -> None:
     print(f"as served (500 users, cache on) / naive: {cached / medians['naive']:.1f}x")
 
 
-@main.command()
-def serve() -> None:
-    """The naive form: a warehouse query for each request."""
-    from serving_api import commands
-    from serving_api.stats import loader, repository
-
-    repository.BatchLoader = partial(  # type: ignore[misc,assignment]
-        loader.BatchLoader, max_batch=1, max_in_flight=4
-    )
-    commands.serve(["--home", os.environ["TALLY_HOME"]])
-
-
-@main.command("cold-start")
-@click.option("--requests", default=2_000)
-def cold_start(requests: int) -> None:
+def cold_start(platform: Platform, requests: int = 2_000) -> None:
     """So many users at once, of a process that has answered nobody."""
-
-    async def ask(api: Api) -> list[Seen]:
-        return await open_loop(api, range(1, requests + 1), 1e9, requests / 1e9)
-
-    with filled_platform() as platform, serving(platform) as api:
+    with serving(platform) as api:
         started = time.perf_counter()
-        seen = asyncio.run(ask(api))
+        seen = http_load.run(open_loop(api, range(1, requests + 1), 1e9, requests / 1e9))
         took = time.perf_counter() - started
     report("first", [one.milliseconds for one in seen])
     print(f"{took:.1f} s for all:", dict(Counter((one.status, one.said) for one in seen)))
 
 
-@main.command()
-@click.option("--rate", default=200.0)
-@click.option("--seconds", default=30.0)
-def outage(rate: float, seconds: float) -> None:
+def outage(platform: Platform, rate: float = 200, seconds: float = 30) -> None:
     """The warehouse is killed for `seconds`, under load by users seen before."""
 
-    async def run(platform: Platform, api: Api) -> list[Seen]:
+    async def run(api: Api) -> list[Seen]:
         users = range(1, 1_001)
-        await open_loop(api, users, 400, 10)
-        warm = list(users)
-        asked = asyncio.create_task(
-            open_loop(api, range(warm[0], warm[-1] + 1), rate, 10 + seconds + 20)
-        )
+        await each_once(api, users)
+        asked = asyncio.create_task(open_loop(api, users, rate, 10 + seconds + 20))
         await asyncio.sleep(10)
         platform.end_warehouse()
         await asyncio.sleep(seconds)
         await asyncio.to_thread(platform.restart_warehouse)
         return await asked
 
-    with filled_platform() as platform, serving(platform) as api:
-        seen = asyncio.run(run(platform, api))
+    with serving(platform) as api:
+        seen = http_load.run(run(api))
     phases = {"before": (0, 10), "dead": (10, 10 + seconds), "after": (10 + seconds, 1e9)}
     for name, (first, last) in phases.items():
         here = [one for one in seen if first <= one.at < last]
@@ -309,9 +286,7 @@ def outage(rate: float, seconds: float) -> None:
     print(f"fresh again {min(back) - 10 - seconds:.1f} s after the restart began")
 
 
-@main.command()
-@click.option("--trials", default=1_000)
-def visibility(trials: int) -> None:
+def visibility(platform: Platform, trials: int = 1_000) -> None:
     """From the request that writes an event to the first answer that counts it, by polling."""
 
     async def run(api: Api) -> tuple[list[float], list[float]]:
@@ -319,12 +294,14 @@ def visibility(trials: int) -> None:
         headers = api.tokens(users)
         written: list[float] = []
         visible: list[float] = []
-        async with aiohttp.ClientSession(api.url) as session:
+        async with Client(api.url) as client:
 
             async def count(user: int) -> int:
-                async with session.get("/api/users/stats", headers=headers[user]) as answer:
-                    found: int = (await answer.json())["lifetime_active_days"]
-                    return found
+                request = client.request("GET", STATS, headers[user])
+                status, body = await client.ask(request)
+                assert status == 200, body
+                found: int = json.loads(body)["lifetime_active_days"]
+                return found
 
             async def trial(user: int) -> None:
                 assert await count(user) == 0
@@ -333,12 +310,11 @@ def visibility(trials: int) -> None:
                     "action_type": "LOGIN",
                     "occurred_at": "2026-11-20T10:00:00Z",
                 }
-                more = {"Content-Type": "application/json"}
+                body = json.dumps(event).encode()
+                write = client.request("POST", "/api/actions", headers[user], body)
                 started = time.perf_counter()
-                async with session.post(
-                    "/api/actions", data=json.dumps(event), headers=headers[user] | more
-                ) as answer:
-                    assert answer.status == 202, await answer.text()
+                status, answer = await client.ask(write)
+                assert status == 202, answer
                 accepted = time.perf_counter()
                 while await count(user) == 0:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
@@ -354,10 +330,7 @@ def visibility(trials: int) -> None:
             await asyncio.gather(*map(in_turn, users))
         return written, visible
 
-    with (
-        filled_platform() as platform,
-        start_kafka(platform.folder / "broker", partitions=PARTITIONS) as broker,
-    ):
+    with start_kafka(platform.folder / "broker", partitions=PARTITIONS) as broker:
         pipeline = Pipeline(
             platform.folder,
             platform.settings.endpoint("clickhouse_url"),
@@ -367,11 +340,47 @@ def visibility(trials: int) -> None:
         pipeline.start()
         try:
             with serving(platform, kafka_bootstrap=broker.url) as api:
-                written, visible = asyncio.run(run(api))
+                written, visible = http_load.run(run(api))
         finally:
             pipeline.end()
     report("accepted", written)
     report("visible", visible)
+
+
+MEASUREMENTS = {
+    "load": load,
+    "sharing": sharing,
+    "cold-start": cold_start,
+    "visibility": visibility,
+    "outage": outage,
+}
+
+
+@click.group()
+def main() -> None:
+    """See the module."""
+
+
+@main.command()
+@click.argument("names", nargs=-1, type=click.Choice(list(MEASUREMENTS)))
+def measure(names: tuple[str, ...]) -> None:
+    """Measure these, by default all of them, on one warehouse."""
+    with filled_platform() as platform:
+        for name in names or MEASUREMENTS:
+            print(f"-- {name}, load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+            MEASUREMENTS[name](platform)
+
+
+@main.command()
+def serve() -> None:
+    """The naive form: a warehouse query for each request."""
+    from serving_api import commands
+    from serving_api.stats import loader, repository
+
+    repository.BatchLoader = partial(  # type: ignore[misc,assignment]
+        loader.BatchLoader, max_batch=1, max_in_flight=4
+    )
+    commands.serve(["--home", os.environ["TALLY_HOME"]])
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ from serving_api.security.access import access_to
 from tally.generated import settle
 
 COMMITTED = Path(__file__).with_name("openapi.json")
+EXAMPLES = Path(__file__).with_name("examples.json")
+"""Answers that the API has given, by `METHOD path status`; a test asks for them again."""
 
 _DESCRIPTION = """
 Exact, provable player analytics. Every day is a **UTC** calendar date, every count is exact, every
@@ -47,6 +49,7 @@ def describe(app: FastAPI) -> None:
                 for method, operation in operations.items():
                     if not access_to(method.upper(), path).public:
                         _guard(operation)
+            _show_examples(document)
         return app.openapi_schema or {}
 
     app.openapi = openapi  # type: ignore[method-assign]
@@ -61,6 +64,14 @@ def _guard(operation: dict[str, Any]) -> None:
     responses = operation["responses"]
     responses |= {str(status): what for status, what in refusals.items()}
     operation["responses"] = dict(sorted(responses.items()))
+
+
+def _show_examples(document: dict[str, Any]) -> None:
+    for key, example in json.loads(EXAMPLES.read_text()).items():
+        method, path, status = key.split()
+        answer = document["paths"][path][method.lower()]["responses"][status]
+        for content in answer["content"].values():
+            content["example"] = example
 
 
 def render(app: FastAPI) -> str:

@@ -1,12 +1,14 @@
 """`GET /api/metrics/definitions`; public, because a definition is nobody's secret."""
 
 import functools
+from http import HTTPStatus
 
 import msgspec
 from fastapi import APIRouter, Depends
 
 from serving_api.metrics.schemas import MetricDefinition, MetricDefinitions
 from serving_api.parameters import refuse_parameters
+from serving_api.problems import problem_responses
 from tally.metrics import metric_hashes, registry
 
 router = APIRouter(tags=["metrics"], dependencies=[Depends(refuse_parameters)])
@@ -16,6 +18,7 @@ router = APIRouter(tags=["metrics"], dependencies=[Depends(refuse_parameters)])
     "/api/metrics/definitions",
     summary="What every metric means",
     response_model=MetricDefinitions,
+    responses=problem_responses(HTTPStatus.UNPROCESSABLE_ENTITY),
 )
 async def metric_definitions() -> MetricDefinitions:
     """Generated from the definitions in dbt, so it is the definition that the numbers follow."""

@@ -45,6 +45,7 @@ ACCESS: dict[tuple[str, str], Access] = {
     ("GET", "/healthz"): PUBLIC,
     ("GET", "/readyz"): PUBLIC,
     ("GET", "/api/metrics/definitions"): PUBLIC,
+    ("GET", "/api/olap/health"): Access(anyone=ANALYSTS),
     ("GET", "/api/users/stats"): Access(own=PLAYERS),
     ("GET", "/api/users/stats/explain"): Access(own=PLAYERS),
     ("GET", "/api/users/stats/history"): Access(own=PLAYERS),

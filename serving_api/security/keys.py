@@ -54,7 +54,10 @@ class KeySet:
         """The key named `kid`, or None."""
         age = self._monotonic() - self._asked_at
         is_due = age > REFRESH_SECONDS or (kid not in self._keys and age > COOL_DOWN_SECONDS)
-        if is_due or _version_of(self._file) != self._file_read:
+        if is_due:
+            await self.refresh()
+        # A refresh that was under way may have read the file before it was replaced.
+        while _version_of(self._file) != self._file_read:
             await self.refresh()
         return self._keys.get(kid)
 

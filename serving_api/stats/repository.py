@@ -60,7 +60,11 @@ _TOUCHED = f"""
 """
 _RANGE = "from_date = {from_date:Date}, to_date = {to_date:Date}"
 _DEFINITION = "definition = {definition:String}"
-_CLOSED_STATS = f"select * from marts.user_stats_closed({_CLOSED}, {_DEFINITION})"
+# Planning a query costs more than running it, so one tells both.
+_CLOSED_STATS = f"""
+select *, user_id in ({_TOUCHED_USERS}) as is_touched
+from marts.user_stats_closed({_CLOSED}, {_DEFINITION})
+"""
 _TOUCHED_STATS = f"select * from marts.user_stats_touched({_TOUCHED}, {_DEFINITION})"
 _CLOSED_GAMES = f"select * from marts.user_games_closed({_CLOSED}) order by game_type"
 _TOUCHED_GAMES = f"select * from marts.user_games_touched({_TOUCHED}) order by game_type"
@@ -172,7 +176,8 @@ class StatsRepository:
 
         Raises `WarehouseUnavailableError`.
         """
-        touched = await self._touched_days([user_id], await self._marts_state())
+        state = await self._marts_state()
+        touched = await self._touched_days(await self._touched_users([user_id], state), state)
         # ClickHouse cannot map from an empty list either; nobody is user 0.
         days = touched.get(user_id, [])
         asked = {
@@ -201,11 +206,10 @@ class StatsRepository:
             "definition": question.definition,
         }
         # Most users have no touched day, so their numbers are asked for without waiting to know.
-        touched, rows = await asyncio.gather(
-            self._touched_days(user_ids, state),
-            self._rows(_CLOSED_STATS, _CLOSED_GAMES, asked, question),
-        )
-        for days in _parts(touched):
+        rows = await self._rows(_CLOSED_STATS, _CLOSED_GAMES, {**asked, **_seen(state)}, question)
+        touched = [user_id for user_id, row in rows.items() if row["is_touched"]]
+        touched += await self._touched_users([u for u in user_ids if u not in rows], state)
+        for days in _parts(await self._touched_days(touched, state)):
             for user_id in days:
                 rows.pop(user_id, None)
             pairs = [(user_id, day) for user_id, dates in days.items() for day in dates]
@@ -274,27 +278,33 @@ class StatsRepository:
             Freshness(row["watermark"], row["lag_seconds"], row["materialized_at"], row["status"]),
         )
 
+    async def _touched_users(self, user_ids: Sequence[int], state: MartsState) -> Sequence[int]:
+        """Those of the users of whom arrivals are newer than the marts."""
+        if not user_ids:
+            return []
+        asked = {"user_ids": list(user_ids), **_seen(state)}
+        found = await self._warehouse.query(_TOUCHED_USERS, asked)
+        return [user_id for (user_id,) in found.result_rows]
+
     async def _touched_days(
         self, user_ids: Sequence[int], state: MartsState
     ) -> dict[int, list[date]]:
-        """The asked users' days that arrivals have touched since the last materialization.
+        """The users' days that arrivals have touched since the last materialization.
 
         None while a failed check holds the state: then the last published numbers are the answer.
         """
-        if state.freshness.status == "held":
-            return {}
-        # ClickHouse cannot map from an empty list; no stream has an empty name.
-        watermark = {"streams": [*state.streams, ""], "offsets": [*state.offsets, -1]}
-        users = await self._warehouse.query(
-            _TOUCHED_USERS, {"user_ids": list(user_ids), **watermark}
-        )
         days: dict[int, list[date]] = {}
-        if users.result_rows:
-            asked = [user_id for (user_id,) in users.result_rows]
-            found = await self._warehouse.query(_TOUCHED_DAYS, {"user_ids": asked, **watermark})
-            for user_id, day in found.result_rows:
+        if state.freshness.status != "held" and user_ids:
+            asked = {"user_ids": list(user_ids), **_seen(state)}
+            for user_id, day in (await self._warehouse.query(_TOUCHED_DAYS, asked)).result_rows:
                 days.setdefault(user_id, []).append(day)
         return days
+
+
+def _seen(state: MartsState) -> dict[str, Any]:
+    """Up to where the marts have seen each stream, as parameters of a query."""
+    # ClickHouse cannot map from an empty list; no stream has an empty name.
+    return {"streams": [*state.streams, ""], "offsets": [*state.offsets, -1]}
 
 
 def _parts(touched: Mapping[int, list[date]]) -> Iterator[dict[int, list[date]]]:

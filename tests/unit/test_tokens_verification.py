@@ -74,6 +74,9 @@ def signed_by_hand(payload: dict[str, Any]) -> str:
     return f"{unsigned}.{signature}"
 
 
+GOOD = signed()
+
+
 @pytest.fixture
 def jwks_file(tmp_path: Path) -> Path:
     path = tmp_path / "jwks.json"
@@ -82,7 +85,15 @@ def jwks_file(tmp_path: Path) -> Path:
 
 
 def verify(jwks: Path, token: str) -> Principal:
-    return asyncio.run(TokenVerifier(KeySet(str(jwks)), ISSUER, AUDIENCE).verify(token))
+    is_there = jwks.exists()
+
+    async def with_a_known_token() -> Principal:
+        verifier = TokenVerifier(KeySet(str(jwks)), ISSUER, AUDIENCE)
+        if is_there:
+            await verifier.verify(GOOD)
+        return await verifier.verify(token)
+
+    return asyncio.run(with_a_known_token())
 
 
 def refusal(jwks: Path, token: str) -> int:
@@ -134,6 +145,9 @@ ATTACKS = {
     "own key in the header": signed(key=OTHER, kid="unknown", jwk=jwk(OTHER, "unknown")),
     "own key set in the header": signed(key=OTHER, jku="https://example.org/jwks.json"),
     "unknown critical extension": signed(crit=["exp2"], exp2=1),
+    "signature of zeros": f"{GOOD.rpartition('.')[0]}.{'A' * 86}",
+    "known header and payload, another signature": f"{GOOD.rpartition('.')[0]}.{GOOD[:86]}",
+    "a known token with something behind it": f"{GOOD}A",
     "payload of another token": ".".join(
         (
             signed().split(".")[0],
@@ -158,6 +172,7 @@ ATTACKS = {
     "kid that is an object": by_hand({"alg": "EdDSA", "kid": {"ed": 1}}, claims()),
     "not a token": "token",
     "empty parts": "..",
+    "exp before 1970": signed_by_hand(claims(exp=-1)),
     "four parts": signed() + ".x",
     "not base64": "ä.ö.ü",
     "longer than any token": signed(claims(padding="x" * MAX_TOKEN_LENGTH)),
@@ -216,6 +231,50 @@ async def test_a_revoked_key_of_a_file_stops_working_at_once(jwks_file: Path) ->
     assert await keys.find("ed")
     _write(jwks_file, {"keys": [jwk(RSA, "rsa")]})
     assert await keys.find("ed") is None
+
+
+async def test_a_known_token_dies_with_its_key_and_at_its_end(jwks_file: Path) -> None:
+    class Now:
+        seconds = time.time()
+
+        def __call__(self) -> float:
+            return self.seconds
+
+    now = Now()
+    verifier = TokenVerifier(KeySet(str(jwks_file), Clock()), ISSUER, AUDIENCE, now)
+    first = await verifier.verify(GOOD)
+    assert await verifier.verify(GOOD) is first, "its signature is computed once"
+    now.seconds += 3600
+    renewed = await verifier.verify(GOOD)
+    assert renewed is not first, "looked at whole again, where the time of the library decides"
+    now.seconds -= 3600
+    _write(jwks_file, {"keys": [jwk(OTHER, "ed"), jwk(RSA, "rsa")]})
+    with pytest.raises(ProblemError, match="not valid"):
+        await verifier.verify(GOOD)
+    _write(jwks_file, {"keys": [jwk(RSA, "rsa")]})
+    with pytest.raises(ProblemError, match="not known"):
+        await verifier.verify(GOOD)
+
+
+async def test_a_file_replaced_during_a_refresh_is_read_once_more(
+    jwks_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Path.read_bytes
+
+    def slowly(path: Path) -> bytes:
+        content = read(path)
+        if not replaced:
+            replaced.append(path)
+            path.with_suffix(".new").write_text(json.dumps({"keys": [jwk(OTHER, "new")]}))
+            path.with_suffix(".new").replace(path)
+        return content
+
+    replaced: list[Path] = []
+    monkeypatch.setattr(Path, "read_bytes", slowly)
+    keys = KeySet(str(jwks_file), Clock())
+    first, second = await asyncio.gather(keys.find("unknown"), keys.find("new"))
+    assert first is None
+    assert second, "as good as if it had come a moment later"
 
 
 async def test_a_rotated_key_is_found_when_its_first_token_comes(jwks_file: Path) -> None:
