@@ -7,7 +7,7 @@ import asyncio
 import re
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 from urllib.parse import urlsplit
 
 import uvloop
@@ -23,11 +23,11 @@ class _Connection(asyncio.Protocol):
     def __init__(self) -> None:
         self._received = b""
         self._answer: asyncio.Future[tuple[int, bytes]] | None = None
-        self._transport: asyncio.Transport | None = None
+        self._transport: asyncio.WriteTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports have the methods of `asyncio.Transport`, not its class.
+        self._transport = cast(asyncio.WriteTransport, transport)
 
     def ask(self, request: bytes) -> "asyncio.Future[tuple[int, bytes]]":
         assert self._transport is not None

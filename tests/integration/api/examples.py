@@ -20,7 +20,7 @@ from tests.integration.api.serving import Client, serving
 from tests.platform import Platform, action, running_platform
 from tests.servers import start_kafka
 
-USER = 4242
+USER = 10_042
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 # Moments, durations and places that no two runs share, and the hash that any change of SQL changes.

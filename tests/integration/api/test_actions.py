@@ -13,6 +13,7 @@ import pytest
 from serving_api.actions.messages import new_event_id
 from tally.tokens import Role
 from tests.integration.api.serving import Client, free_port, serving
+from tests.integration.api.test_injections import INJECTIONS
 from tests.integration.ingest.pipeline import PARTITIONS, Pipeline
 from tests.platform import Platform
 from tests.servers import start_kafka
@@ -136,6 +137,34 @@ def test_what_breaks_the_contract_is_refused_and_named(
     answer = post(api, 42, body)
     assert answer.status_code == status, answer.text
     assert names in answer.text
+
+
+def test_texts_of_an_event_are_kept_as_they_are_and_do_nothing(
+    api: Client, new_user: NewUser
+) -> None:
+    user = new_user()
+    texts = [text for text in INJECTIONS if "\x00" not in text]
+    events = [
+        login(event_id=new_event_id(), source=text, session_id=text, context={text: text})
+        for text in texts
+    ]
+    answer = post(api, user, {"events": events}, "/api/actions/bulk")
+    assert answer.status_code == 202, answer.text
+    assert counted(api, user, answer)["lifetime_active_days"] == 1
+    path = f"/api/actions/recent/{user}?limit=200"
+    recent = api.get(path, headers=api.as_user(user)).json()["actions"]
+    stored = {each["event_id"]: each for each in recent}
+    for event, text in zip(events, texts, strict=True):
+        kept = stored[event["event_id"]]
+        assert (kept["source"], kept["session_id"], kept["context"]) == (text, text, {text: text})
+    for field in ("event_id", "action_type", "occurred_at"):
+        for text in INJECTIONS:
+            assert post(api, user, login(**{field: text})).status_code == 422, (field, text)
+    for text in texts:
+        if "\r" in text:
+            continue  # no client can send it in a header
+        key = post(api, user, login(), **{"Idempotency-Key": text.encode()})
+        assert key.status_code == 422, text
 
 
 def test_a_bulk_sends_the_good_ones_and_names_the_others(api: Client, new_user: NewUser) -> None:
