@@ -19,6 +19,7 @@ from orchestration.defs import (
     stream,
 )
 from orchestration.lib.dbt import DBT, project, state_folder
+from orchestration.lib.docs import guide
 from orchestration.lib.exclusive import ExclusiveRun, lock_file
 from tally.settings import load_settings
 
@@ -29,6 +30,12 @@ os.environ |= {
     **_settings.warehouse_environment(),
     "DBT_TARGET_PATH": str(state_folder(_settings)),
 }
+
+
+def _with_guide(spec: dg.AssetSpec) -> dg.AssetSpec:
+    page = dg.MetadataValue.path(guide(spec.group_name or ""))
+    return spec.merge_attributes(metadata={"guide": page})
+
 
 defs = dg.Definitions(
     assets=[
@@ -58,4 +65,4 @@ defs = dg.Definitions(
     },
     # The default multiprocess executor took 18.7 s for a 3-step run on two cores, in process 6.3 s.
     executor=dg.in_process_executor,
-)
+).map_asset_specs(func=_with_guide)

@@ -9,6 +9,24 @@ from tally.settings import Settings
 
 QUALITY = "quality"
 
+_DOCS = Path(__file__).parents[2] / "docs"
+_GUIDES = {
+    "stream": "events",
+    "raw": "ingest",
+    "quality": "quality",
+    "analytics": "analysts",
+    "reports": "analysts",
+    "dashboards": "analysts",
+    "api": "api",
+    **dict.fromkeys(("staging", "intermediate", "marts", "metrics"), "models"),
+    **dict.fromkeys(("backfill", "published", "nightly"), "orchestration"),
+}
+
+
+def guide(group: str) -> Path:
+    """The page for the people who look at an asset of the group."""
+    return _DOCS / f"{_GUIDES[group]}.md"
+
 
 def pages(settings: Settings) -> Path:
     """What is served, and nothing besides: the models, and under `quality/` the Data Docs."""

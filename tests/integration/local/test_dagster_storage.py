@@ -1,5 +1,6 @@
 """Where Dagster keeps its runs: files of the home, or the Postgres that a setting names."""
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,8 +15,12 @@ from tests.servers import RunningServer, start_postgres
 
 
 @pytest.fixture
-def postgres(tmp_path: Path) -> Iterator[RunningServer]:
-    with start_postgres(tmp_path / "postgres") as server:
+def postgres() -> Iterator[RunningServer]:
+    # Not in pytest's folder, to which another pytest of the same user takes the server's right.
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        start_postgres(Path(folder) / "postgres") as server,
+    ):
         yield server
 
 

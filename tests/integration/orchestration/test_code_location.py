@@ -37,6 +37,7 @@ print(json.dumps({
     "assets": {
         key.to_user_string(): [
             node.group_name, sorted(node.owners), sorted(node.kinds), bool(node.description),
+            str(node.metadata["guide"].value),
             sorted(parent.to_user_string() for parent in node.parent_keys),
         ]
         for key in graph.get_all_asset_keys() for node in [graph.get(key)]
@@ -147,7 +148,8 @@ def test_its_graph_goes_from_the_topic_to_who_reads(loaded: Mapping[str, Any]) -
     assert "kafka/user-actions" in assets["raw/events"][-1]
     assert {"published/marts", "marts/user_stats_closed"} <= set(assets["api/stats_api"][-1])
     assert [name for name, (_, owners, *_) in assets.items() if not owners] == []
-    assert [name for name, (*_, described, _) in assets.items() if not described] == []
+    assert [name for name, (_, _, _, described, *_) in assets.items() if not described] == []
+    assert [name for name, (*_, guide, _) in assets.items() if not Path(guide).is_file()] == []
     assert loaded["partitioned"] == ["backfill/requested_days"]
 
 

@@ -1,6 +1,7 @@
 """What runs besides the marts' own job: the nightly run, the archive, the loss ratio, retention."""
 
 import json
+import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -92,10 +93,14 @@ def test_the_archive_has_an_export_and_a_backup(code_location: CodeLocation, use
 
 @pytest.fixture
 def record(
-    code_location: CodeLocation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    code_location: CodeLocation, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[psycopg.Connection]:
     """The backend's record, where the settings find it."""
-    with start_postgres(tmp_path / "postgres") as server:
+    # Not in pytest's folder, to which another pytest of the same user takes the server's right.
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        start_postgres(Path(folder) / "postgres") as server,
+    ):
         monkeypatch.setenv("TALLY_POSTGRES_URL", server.url)
         with psycopg.connect(server.url, autocommit=True) as connection:
             connection.execute(
