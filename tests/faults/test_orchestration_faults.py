@@ -13,6 +13,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from clickhouse_connect.driver.exceptions import Error
+from dagster._core.scheduler.instigation import ScheduleInstigatorData
 
 from tally.warehouse import connect
 from tests.platform import Platform, action
@@ -20,6 +21,7 @@ from tests.stacks import Stack
 
 # A look of the sensor, a run and run monitoring take half a minute each on two idle cores.
 LIMIT_S = 300
+DAY_S = 86_400
 
 pytestmark = pytest.mark.timeout(1200)
 
@@ -152,11 +154,28 @@ def test_a_run_that_goes_with_its_code_server_does_not_hold_the_queue(
     until(lambda: is_published(platform, 3), "the publication by the next run")
 
 
-def test_the_daemon_and_the_warehouse_are_killed_and_what_arrived_is_published(
-    stack: Stack, platform: Platform
+def miss_three_nights(instance: dg.DagsterInstance, schedule: str) -> None:
+    """What Dagster remembers of a schedule that has been on for three days without a tick."""
+    (state,) = (
+        each for each in instance.all_instigator_state() if each.instigator_name == schedule
+    )
+    data = state.instigator_data
+    assert isinstance(data, ScheduleInstigatorData)
+    instance.update_instigator_state(
+        state.with_data(ScheduleInstigatorData(data.cron_schedule, time.time() - 3 * DAY_S))
+    )
+
+
+def test_the_daemon_and_the_warehouse_are_killed_and_what_was_missed_is_made_up_for(
+    stack: Stack, platform: Platform, instance: dg.DagsterInstance
 ) -> None:
+    """Of what has arrived all, of a schedule's missed nights the last."""
     login(platform, 4)
+    miss_three_nights(instance, "archive_nightly")
     kill(pid(stack, "dagster-daemon"))
     kill(pid(stack, "clickhouse"))
     until(lambda: is_published(platform, 4), "the publication after the restarts")
     until(lambda: bool(stack.status()["ready"]), "every service")
+    archived = dg.RunsFilter(job_name="archive", statuses=[dg.DagsterRunStatus.SUCCESS])
+    until(lambda: instance.get_runs_count(archived) == 1, "the missed night's run")
+    assert instance.get_runs_count(dg.RunsFilter(job_name="archive")) == 1
