@@ -290,7 +290,7 @@ def visibility(platform: Platform, trials: int = 1_000) -> None:
     """From the request that writes an event to the first answer that counts it, by polling."""
 
     async def run(api: Api) -> tuple[list[float], list[float]]:
-        users = range(100_001, 100_001 + trials)
+        users = range(200_001, 200_001 + trials)
         headers = api.tokens(users)
         written: list[float] = []
         visible: list[float] = []

@@ -1,6 +1,8 @@
 """`tally serve`: the API as a process. `tally audit`: its audit log."""
 
+import gc
 import logging
+import resource
 import socket
 
 import click
@@ -24,7 +26,12 @@ def serve(settings: Settings) -> None:
     listener = _listen(settings.api_host, settings.api_port)
     host, port = listener.getsockname()[:2]
     click.echo(f"Serving on http://{host}:{port}", err=True)
-    uvicorn.Server(server_config(create_app(settings))).run(sockets=[listener])
+    _take_as_many_connections_as_allowed()
+    app = create_app(settings)
+    # What is there now stays: the collector need not look through it under load.
+    gc.collect()
+    gc.freeze()
+    uvicorn.Server(server_config(app)).run(sockets=[listener])
 
 
 @click.command()
@@ -47,7 +54,15 @@ def server_config(app: FastAPI) -> uvicorn.Config:
         # Longer than clients and proxies keep an idle connection (60 s as a rule), so that they
         # close it first: with uvicorn's 5 s, a request sent in that moment met no answer.
         timeout_keep_alive=75,
+        # Of thousands of first requests at once, each waits for its turn and none is refused.
+        backlog=4096,
     )
+
+
+def _take_as_many_connections_as_allowed() -> None:
+    """A connection is an open file, of which a shell's soft limit is often 1,024."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -1,5 +1,6 @@
 """Cached answers over a real warehouse: dropped when events arrive, stale while it is away."""
 
+import asyncio
 import threading
 import time
 from collections import Counter
@@ -8,11 +9,16 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 
+from benchmarks.http_load import Client as LoadClient
 from serving_api.consistency import ConsistencyToken
+from tally.tokens import LocalSigner
 from tests.integration.api.serving import Client, serving
 from tests.platform import Platform, action
 
 NewUser = Callable[[], int]
+
+OUTAGE_S = 8
+FIRST_REQUESTS = 2_000
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +111,26 @@ def test_a_copy_that_is_the_same_is_not_sent_again(api: Client, new_user: NewUse
     assert api.get("/api/users/stats", headers=headers).status_code == 200
 
 
+def test_2000_first_requests_at_once_are_answered_after_a_cold_start(platform: Platform) -> None:
+    users = range(2_000_001, 2_000_001 + FIRST_REQUESTS)
+    with serving(platform.settings) as cold:
+        signer = LocalSigner(platform.settings)
+
+        async def everyone() -> list[int]:
+            async with LoadClient(str(cold.base_url)) as client:
+                requests = [
+                    client.request(
+                        "GET", "/api/users/stats", {"Authorization": f"Bearer {signer.sign(user)}"}
+                    )
+                    for user in users
+                ]
+                answers = await asyncio.gather(*map(client.ask, requests))
+                return [status for status, _ in answers]
+
+        assert Counter(asyncio.run(everyone())) == {200: FIRST_REQUESTS}
+        assert cold.get("/healthz").status_code == 200
+
+
 def test_while_the_warehouse_is_dead_nobody_seen_before_gets_an_error(
     api: Client, platform: Platform, new_user: NewUser
 ) -> None:
@@ -134,7 +160,9 @@ def test_while_the_warehouse_is_dead_nobody_seen_before_gets_an_error(
     try:
         until(lambda: seen[200, "fresh"] > 50, "answers while it is there")
         platform.end_warehouse()
+        died = time.monotonic()
         until(lambda: seen[200, "stale"] > 200, "answers while it is dead, which say so")
+        until(lambda: time.monotonic() - died > OUTAGE_S, "longer than any timeout of the API")
         assert api.stats(new_user()).status_code == 503, "nothing is known of this one"
         assert not wrong
     finally:
