@@ -117,6 +117,8 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
         title="Tally",
         version="1",
         lifespan=lifespan,
+        # Behind a proxy that ends TLS it would send the token's bearer to plain http.
+        redirect_slashes=False,
         dependencies=[Depends(gate)],
     )
     for router in ROUTERS:

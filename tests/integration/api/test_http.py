@@ -152,6 +152,7 @@ def test_the_definitions_of_the_metrics_are_public_and_need_no_warehouse(api: Cl
 
 def test_what_the_framework_refuses_is_a_problem_too(api: Client) -> None:
     assert_problem(api.get("/nothing/here"), 404, "not-found")
+    assert_problem(api.get("/api/users/stats/", headers=api.as_user(1)), 404, "not-found")
     assert_problem(api.post("/healthz"), 405, "method-not-allowed")
 
 
