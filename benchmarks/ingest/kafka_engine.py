@@ -19,8 +19,7 @@ POLL_S = 0.05
 # the clock stops at the first moment when nearly all rows are there, and counts what is there.
 NEARLY_ALL = 0.9
 
-TARGET = """
-create table peer.events (
+_COLUMNS = """
     event_id UUID,
     user_id UInt64,
     action_type LowCardinality(String),
@@ -29,22 +28,16 @@ create table peer.events (
     session_id String,
     source LowCardinality(String),
     context String
-) engine = MergeTree
+"""
+
+TARGET = f"""
+create table peer.events ({_COLUMNS}) engine = MergeTree
 partition by toYYYYMM(occurred_at, 'UTC')
 order by (user_id, occurred_at, event_id)
 """
 
 DEFAULT = """
-create table peer.queue (
-    event_id UUID,
-    user_id UInt64,
-    action_type LowCardinality(String),
-    occurred_at DateTime64(3, 'UTC'),
-    client_ts Nullable(DateTime64(3, 'UTC')),
-    session_id String,
-    source LowCardinality(String),
-    context String
-) engine = Kafka
+create table peer.queue ({columns}) engine = Kafka
 settings kafka_broker_list = '{bootstrap}', kafka_topic_list = '{topic}',
     kafka_group_name = '{group}', kafka_format = 'JSONEachRow',
     date_time_input_format = 'best_effort'
@@ -91,7 +84,7 @@ def main() -> None:
     engine.query(TARGET)
     queue = DEFAULT if variant == "default" else BEST
     group = f"peer-{uuid.uuid4()}"
-    engine.query(queue.format(bootstrap=bootstrap, topic=topic, group=group))
+    engine.query(queue.format(columns=_COLUMNS, bootstrap=bootstrap, topic=topic, group=group))
     engine.query(DEFAULT_VIEW if variant == "default" else BEST_VIEW)
     limit = time.monotonic() + LIMIT_S
     while not number("select sum(num_messages_read) from system.kafka_consumers"):
