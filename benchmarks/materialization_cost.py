@@ -64,7 +64,8 @@ select
     'benchmark' as cluster_id, 'user-actions' as topic, 0 as partition, number as offset,
     'benchmark/user-actions/0' as stream, at as appended_at, at as received_at,
     generateUUIDv4(number) as event_id,
-    (player + day * 7919) % {players} + 1 as user_id,
+    -- Whoever comes on a day, their neighbours by number mostly do not.
+    ((player + day * 7919) * 30011) % {players} + 1 as user_id,
     action as action_type, 'user' as initiator, at as occurred_at, 'benchmark' as source,
     1 as schema_version, round as round_id, if(is_round, '{state}', '') as round_state,
     game as game_type, stake as bet, won as payout, 1 as units, false as is_demo,
@@ -89,9 +90,7 @@ _COLUMNS = (
     " game_type, bet, payout, units, is_demo, context"
 )
 
-_DUCKDB_USER_DAYS = """
-create table user_days as
-with
+_ROUNDS = """
 rounds as (
     select
         user_id, round_id,
@@ -99,7 +98,12 @@ rounds as (
         max((occurred_at, event_id, game_type, bet, payout, is_demo))
             filter (where round_state = 'settled') as settled
     from events where round_id <> '' group by user_id, round_id
-),
+)
+"""
+_DUCKDB_USER_DAYS = f"""
+create table user_days as
+with
+{_ROUNDS},
 played as (
     select
         user_id, cast(settled[1] as date) as date, settled[3] as game_type,
@@ -123,17 +127,10 @@ activity as (
 )
 select * from activity left join games using (user_id, date)
 """
-_DUCKDB_USER_GAME_DAYS = """
+_DUCKDB_USER_GAME_DAYS = f"""
 create table user_game_days as
 with
-rounds as (
-    select
-        user_id, round_id,
-        arg_max(round_state, (occurred_at, event_id)) as state,
-        max((occurred_at, event_id, game_type, bet, payout, is_demo))
-            filter (where round_state = 'settled') as settled
-    from events where round_id <> '' group by user_id, round_id
-)
+{_ROUNDS}
 select
     user_id, cast(settled[1] as date) as date, settled[3] as game_type, count(*) as played,
     count(*) filter (where settled[3] <> 'gacha' and settled[5] > settled[4]) as wins,

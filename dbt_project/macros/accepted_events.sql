@@ -32,6 +32,20 @@
 {%- endmacro %}
 
 
+{#- The configuration that an event of a round names, of `accepted_round_events`. -#}
+{% macro round_config_version() -%}
+    {{ return(adapter.dispatch('round_config_version', 'tally')()) }}
+{%- endmacro %}
+
+{% macro default__round_config_version() -%}
+    {{ context_text('config_version') }}
+{%- endmacro %}
+
+{% macro clickhouse__round_config_version() -%}
+    config_version
+{%- endmacro %}
+
+
 {#- Each accepted event once, as a query, from what the target stores: raw, the export of
     `tally export`, or the system of record. -#}
 {% macro stored_events() -%}

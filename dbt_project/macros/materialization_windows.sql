@@ -223,14 +223,12 @@
 {%- endmacro %}
 
 {% macro clickhouse__is_in_a_round_of_this_run(touched) -%}
-    user_id in {{ touched.users }}
-    and occurred_at >= {{ start_of_day(touched.first_date) }}
-    and occurred_at < {{ start_of_day(touched.last_date ~ ' + 1') }}
-    and (user_id, round_id) in (
+    (user_id, round_id) in (
         select
             user_id,
             round_id
         from ({{ arrivals_in_window() }})
+        where round_id != ''
     )
 {%- endmacro %}
 

@@ -111,7 +111,7 @@
         {{ integer_sum('bet') }} as bet_amount,
         {{ integer_sum('payout') }} as payout_amount
     from (
-        select distinct
+        select
             user_id,
             {{ utc_date('occurred_at') }} as date,
             game_type,
@@ -125,6 +125,7 @@
         {%- else -%}
             from {{ accepted_round_events() }}
         {%- endif %}
+        group by user_id, date, game_type
         union all
         select
             user_id,

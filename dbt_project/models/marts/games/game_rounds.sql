@@ -6,7 +6,10 @@
         on_schema_change='fail',
         engine='ReplacingMergeTree(version)',
         order_by='(user_id, round_id)',
-        pre_hook=['{{ open_window() }}', '{{ record_touched_days() }}'],
+        pre_hook=(
+            ['{{ open_window() }}'] if target.type == 'clickhouse'
+            else ['{{ open_window() }}', '{{ record_touched_days() }}']
+        ),
         post_hook='{{ close_window() }}',
         tags=['minute'],
     )
@@ -25,15 +28,12 @@ round_events as (
         occurred_at,
         game_type,
         is_demo,
-        {{ context_text('config_version') }} as config_version,
+        {{ round_config_version() }} as config_version,
         units,
         bet,
         payout
-    from {{ accepted_events() }}
-    where
-        round_id != '' {% if touched %}
-            and {{ is_in_a_round_of_this_run(touched) }}
-        {% endif %}
+    from {{ accepted_round_events() }}
+    {% if touched %}where {{ is_in_a_round_of_this_run(touched) }}{% endif %}
 ),
 
 -- Read from the settled event where there is one, else from the latest.
