@@ -44,7 +44,11 @@ def remembered(home: Path, settings: Settings) -> list[str]:
     with dg.DagsterInstance.from_config(str(home)) as instance:
         assert [each.run_id for each in instance.get_runs()] == [run]
         assert instance.run_monitoring_enabled
-        assert instance.get_concurrency_config().run_queue_config is not None
+        queue = instance.get_concurrency_config().run_queue_config
+        assert queue is not None
+        assert queue.max_concurrent_runs == 2
+        one_writer = {"key": "tally/writes", "value": "marts", "limit": 1}
+        assert queue.tag_concurrency_limits == [one_writer]
     return [run]
 
 
