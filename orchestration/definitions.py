@@ -16,6 +16,7 @@ from orchestration.defs import (
     nightly,
     publication,
     quality,
+    schedules,
     stream,
 )
 from orchestration.lib.dbt import DBT, project, state_folder
@@ -48,7 +49,7 @@ defs = dg.Definitions(
     ],
     asset_checks=[*quality.CHECKS, loss.ingest_loss],
     jobs=jobs.JOBS,
-    schedules=jobs.SCHEDULES,
+    schedules=schedules.SCHEDULES,
     sensors=[
         freshness.marts_follow_the_stream,
         stream.observe_the_stream,

@@ -1,4 +1,4 @@
-"""The jobs that build, check and publish, and when they run."""
+"""The jobs: what runs together."""
 
 import dagster as dg
 from dagster_dbt import build_dbt_asset_selection
@@ -110,54 +110,4 @@ def retention() -> None:
     purge_old_runs()
 
 
-nightly = dg.ScheduleDefinition(
-    name="nightly",
-    job=deep,
-    # The day is closed in UTC, and the evening's peak is over in Europe.
-    cron_schedule="30 3 * * *",
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-)
-
-retention_schedule = dg.ScheduleDefinition(
-    name="retention_hourly",
-    job=retention,
-    cron_schedule="40 * * * *",
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-)
-
-
-@dg.schedule(
-    name="loss_hourly",
-    job=loss,
-    # Ten minutes after the hour: what was late by less has arrived.
-    cron_schedule="10 * * * *",
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-)
-def loss_schedule() -> dg.RunRequest | dg.SkipReason:
-    """Where there is a record to compare with."""
-    if load_settings().postgres_url is None:
-        return dg.SkipReason("No record is known: TALLY_POSTGRES_URL is not set.")
-    return dg.RunRequest()
-
-
-archive_schedule = dg.ScheduleDefinition(
-    name="archive_nightly",
-    job=archive,
-    cron_schedule="30 4 * * *",
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-)
-
-quality_schedule = dg.ScheduleDefinition(
-    name="quality_every_15_minutes",
-    job=quality,
-    cron_schedule="*/15 * * * *",
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-)
-
 JOBS = (materialize, quality, deep, rebuild, backfill, archive, loss, retention)
-SCHEDULES = (nightly, archive_schedule, quality_schedule, loss_schedule, retention_schedule)
