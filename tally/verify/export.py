@@ -12,13 +12,28 @@ from tally.warehouse import stream_arrow
 _RAW_EVENTS = """
 select
     user_id, toString(event_id) as event_id, toString(action_type) as action_type, occurred_at,
-    context, received_at, toString(stream) as stream, offset
+    session_id, context, received_at, toString(stream) as stream, offset
 from raw.events
 """
 _RAW_DEAD_LETTERS = """
-select toString(stream) as stream, offset, toString(reason) as reason from raw.dead_letters
+select
+    toString(stream) as stream, offset, toString(reason) as reason, received_at,
+    length(value) as bytes, replay_of
+from raw.dead_letters
 """
-RAW = {"raw_event": _RAW_EVENTS, "raw_dead_letter": _RAW_DEAD_LETTERS}
+_RAW_REPLAYS = "select toString(stream) as stream, offset from raw.dead_letter_replays"
+_RAW_LEDGER = """
+select
+    toString(stream) as stream, first_offset, last_offset, toString(kind) as kind, accepted, dead,
+    newest_appended_at, stored_at
+from raw.ingest_ledger
+"""
+RAW = {
+    "raw_event": _RAW_EVENTS,
+    "raw_dead_letter": _RAW_DEAD_LETTERS,
+    "raw_replay": _RAW_REPLAYS,
+    "raw_ledger": _RAW_LEDGER,
+}
 
 
 def export_raw(

@@ -12,6 +12,7 @@ select
     ) as by_user,
     occurred_at,
     cast(occurred_at at time zone 'UTC' as date) as day,
+    session_id,
     context
 from (
     select

@@ -33,7 +33,20 @@ MARTS = (
     Mart("sessions", ("user_id", "session_number"), nightly=True),
     Mart("streaks", ("user_id", "date")),
     Mart("purchases", ("user_id", "purchase_id")),
+    Mart("purchase_funnel", ("date", "item_id")),
+    Mart("gold_ledger", ("event_id",)),
     Mart("gold_balances", ("user_id",)),
+    Mart("lockouts", ("event_id",)),
+    Mart("achievements", ("user_id", "achievement_code")),
+    Mart("battle_pass", ("user_id", "season")),
+    Mart("user_journeys", ("user_id",)),
+    Mart("journey_funnel", ("date",)),
+    Mart("realtime_connections", ("event_id",)),
+    Mart("deprecated_endpoint_calls", ("date", "path", "method", "successor")),
+    Mart("fraud_velocity", ("user_id", "hour")),
+    Mart("hourly_realtime", ("hour", "path")),
+    Mart("hourly_ingestion", ("hour",)),
+    Mart("hourly_dead_letters", ("hour", "reason")),
     Mart("daily_metrics", ("date",)),
     Mart("daily_game_metrics", ("date", "game_type", "config_version")),
     Mart("hourly_metrics", ("hour",)),
@@ -65,8 +78,10 @@ def compare_marts(
 
 
 def _read(column: str, kind: str) -> str:
-    """In Arrow a DateTime is a bare number; with milliseconds it is a time in UTC."""
-    return f"toDateTime64({column}, 3, 'UTC') as {column}" if "TIME ZONE" in kind else column
+    """In Arrow a DateTime is a bare number (with milliseconds a time in UTC), a UUID bare bytes."""
+    if "TIME ZONE" in kind:
+        return f"toDateTime64({column}, 3, 'UTC') as {column}"
+    return f"toString({column}) as {column}" if kind == "VARCHAR" else column
 
 
 def _columns(database: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:

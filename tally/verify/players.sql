@@ -57,3 +57,87 @@ select
     day as date,
     row_number() over (partition by user_id, run order by day) as streak_days
 from login_day;
+
+-- Failed attempts in the ten minutes up to the lock, and the first login after it.
+create or replace table expected_lockouts as
+with
+locked as (
+    select event_id, user_id, occurred_at, coalesce(context ->> '$.reason', '') as reason
+    from event
+    where action_type = 'LOGIN_LOCKED'
+),
+
+login as (
+    select user_id, action_type, occurred_at
+    from event
+    where action_type in ('LOGIN', 'LOGIN_FAILED') and user_id in (select user_id from locked)
+)
+
+select
+    event_id,
+    user_id,
+    locked.occurred_at as locked_at,
+    reason,
+    count(*) filter (
+        action_type = 'LOGIN_FAILED'
+        and login.occurred_at between locked.occurred_at - interval 10 minute and locked.occurred_at
+    ) as failed_attempts,
+    min(login.occurred_at) filter (
+        action_type = 'LOGIN' and login.occurred_at > locked.occurred_at
+    ) as next_login_at,
+    cast(epoch_ms(next_login_at) // 1000 - epoch_ms(locked_at) // 1000 as bigint)
+        as seconds_until_login
+from locked
+left join login using (user_id)
+group by event_id, user_id, locked.occurred_at, reason;
+
+create or replace table expected_achievements as
+with
+step as (
+    select
+        user_id,
+        context ->> '$.achievement_code' as achievement_code,
+        cast(context ->> '$.progress' as double) as progress,
+        cast(context ->> '$.unlocked' as boolean) as unlocked,
+        occurred_at,
+        event_id
+    from event
+    where action_type = 'ACHIEVEMENT_PROGRESS'
+)
+
+select
+    user_id,
+    achievement_code,
+    arg_max(progress, (occurred_at, event_id)) as progress,
+    max(progress) as highest_progress,
+    bool_or(unlocked) as is_unlocked,
+    min(occurred_at) filter (unlocked) as unlocked_at,
+    min(occurred_at) as started_at,
+    max(occurred_at) as changed_at
+from step
+group by all;
+
+create or replace table expected_battle_pass as
+with
+step as (
+    select
+        user_id,
+        context ->> '$.season' as season,
+        cast(context ->> '$.tier' as bigint) as tier,
+        cast(context ->> '$.xp' as bigint) as xp,
+        occurred_at,
+        event_id
+    from event
+    where action_type = 'BATTLE_PASS_PROGRESS'
+)
+
+select
+    user_id,
+    season,
+    arg_max(tier, (occurred_at, event_id)) as tier,
+    arg_max(xp, (occurred_at, event_id)) as xp,
+    max(tier) as highest_tier,
+    min(occurred_at) as started_at,
+    max(occurred_at) as changed_at
+from step
+group by all;

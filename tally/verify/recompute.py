@@ -18,7 +18,9 @@ def _sql(name: str) -> str:
 
 
 # What happened, then what follows from it.
-_FACTS = (_sql("facts"), _sql("games"), _sql("players"), _sql("economy"), _sql("population"))
+_FACTS = tuple(
+    _sql(name) for name in ("facts", "games", "players", "economy", "platform", "population")
+)
 _STATS = _sql("stats")
 
 

@@ -15,7 +15,7 @@ from tally.errors import TallyError
 from tally.verify import verify
 from tally.verify.marts import MARTS
 from tests.integration.api.serving import serving
-from tests.platform import Platform, action, running_platform
+from tests.platform import STREAM, Platform, action, running_platform
 
 AS_OF = ["--as-of", "2026-03-02", "--as-of", "2026-02-01"]
 
@@ -89,6 +89,28 @@ def everything(user: int) -> list[dict]:
                 ("2026-03-01T00:01:00Z", 100, 100),
             )
         ),
+        action(user, "SIGN_UP", f"2026-01-0{user}T00:00:00Z"),
+        *(
+            action(
+                *(user, "ACHIEVEMENT_PROGRESS", f"2026-03-01T10:0{minute}:00Z"),
+                achievement_code="first",
+                progress=progress,
+                unlocked=progress == 1,
+            )
+            for minute, progress in ((2, 0.25), (1, 1))
+        ),
+        action(user, "BATTLE_PASS_PROGRESS", "2026-03-01T10:00:00Z", season=3, tier=1, xp=50),
+        action(user, "WS_CONNECTED", "2026-03-01T10:00:00Z", path=f"/ws/{user}"),
+        action(
+            user, "WS_DISCONNECTED", "2026-03-01T10:00:59.9Z", path=f"/ws/{user}", close_code=1006
+        ),
+        action(
+            *(user, "DEPRECATED_ENDPOINT_CALLED", "2026-03-01T10:00:00Z"),
+            path=f"/v1/{user}",
+            method="GET",
+            successor="/v2",
+        ),
+        action(user, "FRAUD_BLOCKED", "2026-03-01T10:00:30Z", rule="velocity"),
         action(user, "SOMETHING_NEW", "2025-12-01T00:00:00Z"),
         action(user, "SLOT_SPIN", "2026-03-01T10:00:00Z", round_id="a", bet=10, payout=30),
         action(user, "SLOT_SPIN", "2026-03-02T10:00:00Z", round_id="a", state="voided"),
@@ -109,13 +131,22 @@ def everything(user: int) -> list[dict]:
 
 def test_2_the_marts_must_have_seen_the_whole_ledger(verified: Platform) -> None:
     verified.store(everything(1) + everything(2))
-    with pytest.raises(TallyError, match="50 messages behind"):
+    with pytest.raises(TallyError, match="66 messages behind"):
         outcome(run(verified))
 
 
 def test_3_right_numbers_are_proven_in_every_field(verified: Platform) -> None:
     verified.materialize()
     verified.store([action(3, "LOGIN_FAILED", "2026-02-01T00:00:00Z"), *everything(2)])
+    verified.client.command(
+        "insert into raw.dead_letters (stream, offset, received_at, value, reason) values"
+        f" ('{STREAM}', 1, '2026-03-01 00:00:00', 'ab', 'schema'),"
+        f" ('{STREAM}', 2, '2026-03-01 00:00:00', 'abc', 'not_json')"
+    )
+    verified.client.command(
+        "insert into raw.ingest_ledger (stream, first_offset, last_offset, kind, stored_at) values"
+        f" ('{STREAM}', 1, 3, 'lost', '2026-03-01 00:00:00')"
+    )
     verified.materialize()
     run_dbt(["run", "--select", DEEP], verified.settings)
     result = run(verified, "--deep", *AS_OF)
@@ -193,7 +224,20 @@ WRONG = {
     "hourly_metrics": ("active_users", "hour = '2026-03-01 10:00:00'", "toHour(hour, 'UTC') = 11"),
     "streaks": ("streak_days", "user_id = 1 and date = '2026-03-01'", "user_id = 2"),
     "purchases": ("amount", "user_id = 1 and purchase_id = 'p'", "purchase_id = 'q'"),
+    "purchase_funnel": ("opened", "date = '2026-03-01'", "date = '2026-02-28'"),
+    "gold_ledger": ("amount", "user_id = 1", "user_id = 2"),
     "gold_balances": ("balance", "user_id = 1", "user_id = 2"),
+    "lockouts": ("failed_attempts", "user_id = 1", "user_id = 2"),
+    "achievements": ("progress", "user_id = 1", "user_id = 2"),
+    "battle_pass": ("xp", "user_id = 1", "user_id = 2"),
+    "user_journeys": ("signed_up_at", "user_id = 1", "user_id = 2"),
+    "journey_funnel": ("signed_up", "date = '2026-01-01'", "date = '2026-01-02'"),
+    "realtime_connections": ("duration_seconds", "user_id = 1", "user_id = 2"),
+    "deprecated_endpoint_calls": ("calls", "path = '/v1/1'", "path = '/v1/2'"),
+    "fraud_velocity": ("actions", "user_id = 1", "user_id = 2"),
+    "hourly_realtime": ("abnormal_closes", "path = '/ws/1'", "path = '/ws/2'"),
+    "hourly_ingestion": ("accepted", "batches > 0", "lost > 0"),
+    "hourly_dead_letters": ("letters", "reason = 'schema'", "reason = 'not_json'"),
     "hourly_logins": ("failed_logins", "hour = '2026-01-05 00:00:00'", "locked_users > 0"),
     "hourly_purchases": ("succeeded", "hour = '2026-03-01 00:00:00'", "pending > 0"),
     "retention": ("retained", "cohort_date = '2025-12-01' and day_n = 7", "day_n = 8"),
