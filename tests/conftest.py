@@ -1,6 +1,7 @@
 """What every test may ask for, and the rule that in CI a skipped test is a failed one."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,15 @@ from tally.settings import load_settings
 # Reasons for which a test may be skipped in CI: what CI cannot install. The full disk has a sibling
 # that needs no mount (test_ingest_obstacles.py).
 ALLOWED_SKIPS_IN_CI = frozenset({"a small disk to fill needs the right to mount one"})
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach the processes under test.
+
+    What a script starts in the background has SIGINT ignored, and so have its children: two tests
+    of Ctrl-C waited for ever in a CI that ran so.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 START_LIMIT_S = 60
-STOP_LIMIT_S = 30
+STOP_LIMIT_S = 90
 
 
 @dataclass
