@@ -289,6 +289,8 @@ def outage(platform: Platform, rate: float = 200, seconds: float = 30) -> None:
 def visibility(platform: Platform, trials: int = 1_000) -> None:
     """From the request that writes an event to the first answer that counts it, by polling."""
 
+    unavailable = 0
+
     async def run(api: Api) -> tuple[list[float], list[float]]:
         users = range(200_001, 200_001 + trials)
         headers = api.tokens(users)
@@ -297,8 +299,11 @@ def visibility(platform: Platform, trials: int = 1_000) -> None:
         async with Client(api.url) as client:
 
             async def count(user: int) -> int:
+                nonlocal unavailable
                 request = client.request("GET", STATS, headers[user])
-                status, body = await client.ask(request)
+                while (answer := await client.ask(request))[0] == 503:
+                    unavailable += 1
+                status, body = answer
                 assert status == 200, body
                 found: int = json.loads(body)["lifetime_active_days"]
                 return found
@@ -345,6 +350,7 @@ def visibility(platform: Platform, trials: int = 1_000) -> None:
             pipeline.end()
     report("accepted", written)
     report("visible", visible)
+    print(f"{unavailable} answers were 503")
 
 
 MEASUREMENTS = {
