@@ -4,7 +4,7 @@ import asyncio
 import json
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +14,7 @@ import duckdb
 import psycopg
 import pytest
 
+from ingest.record_loss import read_losses
 from orchestration.lib.dbt import run_dbt
 from simulator.faults import PROFILES, Faults
 from simulator.publishing import open_publisher
@@ -73,6 +74,26 @@ class Engines:
 
         asyncio.run(publish())
         self.stack.tally("wait")
+
+    def lost(self) -> int:
+        """Recorded actions that neither an accepted event nor a dead letter names."""
+        days = (self.world.start, self.world.start + timedelta(DAYS + 1))
+        since, until = (datetime.combine(day, datetime.min.time(), UTC) for day in days)
+        with (
+            psycopg.connect(self.settings.endpoint("postgres_url")) as record,
+            closing(connect(self.settings)) as warehouse,
+        ):
+            losses = list(read_losses(record, warehouse, since, until))
+        assert all(0 <= each.loss_ratio <= 1 for each in losses)
+        return sum(each.recorded - each.arrived for each in losses)
+
+    def quarantined(self) -> set[str]:
+        """The event ids that dead letters name."""
+        found = set()
+        for (value,) in self.query("clickhouse", "select value from raw.dead_letters"):
+            with suppress(ValueError, TypeError, KeyError):
+                found.add(str(json.loads(value)["event_id"]).lower())
+        return found
 
     def materialize(self, target: Target, *options: str) -> None:
         if target == "duckdb":
@@ -140,7 +161,9 @@ def test_every_row_of_every_core_mart_is_the_same_on_three_engines(engines: Engi
     engines.materialize("postgres")
     lacking = engines.event_ids("postgres") - engines.event_ids("clickhouse")
     assert engines.event_ids("clickhouse") < engines.event_ids("postgres")
+    assert engines.lost() == len(lacking - engines.quarantined()) > 0
     engines.send_again(lacking)
+    assert engines.lost() == 0
     engines.materialize("clickhouse")
     engines.materialize("duckdb")
 
