@@ -24,6 +24,7 @@ from serving_api.security.tokens import MAX_TOKEN_LENGTH, Principal, TokenVerifi
 from tally.tokens import Role
 
 ISSUER, AUDIENCE = "issuer", "audience"
+DAY_SECONDS = 86_400
 ED25519 = Ed25519PrivateKey.generate()
 OTHER = Ed25519PrivateKey.generate()
 RSA = rsa.generate_private_key(65537, 2048)
@@ -45,8 +46,9 @@ def claims(**changes: Any) -> dict[str, Any]:
         "sub": "42",
         "role": "STANDARD",
         "iat": now,
-        # Longer than any run of the tests: an attack must not be refused for its age.
-        "exp": now + 3600,
+        # Longer than any run of the tests: the attacks are made when the file is read, and must
+        # still be refused for what they are when their turn comes, an hour later.
+        "exp": now + DAY_SECONDS,
     }
     return {name: value for name, value in {**good, **changes}.items() if value is not ...}
 
@@ -157,8 +159,8 @@ ATTACKS = {
         )
     ),
     "expired": signed(claims(exp=int(time.time()) - 60)),
-    "not yet valid": signed(claims(nbf=int(time.time()) + 600)),
-    "issued in the future": signed(claims(iat=int(time.time()) + 600)),
+    "not yet valid": signed(claims(nbf=int(time.time()) + DAY_SECONDS)),
+    "issued in the future": signed(claims(iat=int(time.time()) + DAY_SECONDS)),
     "another audience": signed(claims(aud="other")),
     "another issuer": signed(claims(iss="other")),
     **{f"no {name}": signed_by_hand(claims(**{name: ...})) for name in claims() if name != "role"},
@@ -245,10 +247,10 @@ async def test_a_known_token_dies_with_its_key_and_at_its_end(jwks_file: Path) -
     verifier = TokenVerifier(KeySet(str(jwks_file), Clock()), ISSUER, AUDIENCE, now)
     first = await verifier.verify(GOOD)
     assert await verifier.verify(GOOD) is first, "its signature is computed once"
-    now.seconds += 7200
+    now.seconds += 2 * DAY_SECONDS
     renewed = await verifier.verify(GOOD)
     assert renewed is not first, "looked at whole again, where the time of the library decides"
-    now.seconds -= 7200
+    now.seconds -= 2 * DAY_SECONDS
     _write(jwks_file, {"keys": [jwk(OTHER, "ed"), jwk(RSA, "rsa")]})
     with pytest.raises(ProblemError, match="not valid"):
         await verifier.verify(GOOD)
