@@ -6,6 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.setup-complete
 
+# The tests wait for servers more than they compute. tests/conftest.py says what stays together.
+IN_PARALLEL := --numprocesses logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+
 .PHONY: help setup demo docs test check lint types imports sql definitions generate generated openapi lock clean
 
 # Each writes the files that follow from its definitions, in this order: the API's document has the
@@ -41,7 +44,7 @@ docs: $(SETUP) ## serve the models' documentation and lineage, from the running 
 
 test: $(SETUP) check ## all checks and all tests
 	@echo "==> tests"
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(IN_PARALLEL)
 
 check: lint types imports sql definitions generated ## ruff, mypy, import-linter, the SQL, Dagster, generated files
 

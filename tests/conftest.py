@@ -8,6 +8,8 @@ import pytest
 
 from tally.settings import load_settings
 
+TESTS = Path(__file__).parent
+
 # Reasons for which a test may be skipped in CI: what CI cannot install. The full disk has a sibling
 # that needs no mount (test_ingest_obstacles.py).
 ALLOWED_SKIPS_IN_CI = frozenset({"a small disk to fill needs the right to mount one"})
@@ -20,6 +22,17 @@ def pytest_configure() -> None:
     of Ctrl-C waited for ever in a CI that ran so.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep what shares servers in one process of `make test`, in its order.
+
+    A folder of `integration` and the analysts' share theirs over the session; elsewhere a file is
+    alone.
+    """
+    for item in items:
+        shared = {"integration", "analysts"} & set(item.path.relative_to(TESTS).parts)
+        item.add_marker(pytest.mark.xdist_group(str(item.path.parent if shared else item.path)))
 
 
 @pytest.hookimpl(wrapper=True)

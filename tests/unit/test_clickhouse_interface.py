@@ -86,6 +86,7 @@ def test_what_an_encoder_makes_is_decoded_however_it_is_cut(encoding: str, size:
         (zstandard.compress(b"x" * 1000)[:-3], "zstd"),
         (b"these are no such bytes", "zstd"),
     ],
+    ids=["gzip", "lz4", "zstd", "not zstd"],
 )
 def test_a_body_cut_short_is_an_error(packed: bytes, encoding: str) -> None:
     with pytest.raises(ClickHouseError, match="CANNOT_DECOMPRESS"):
