@@ -11,7 +11,8 @@ import click
 
 from tally.settings import Settings, load_settings
 
-AS_OF = ("2021-11-30", "2021-12-10")
+# Of the last round. The tests prove 2021-11-30 beside it, for 11 s more of asking the API.
+AS_OF = "2021-12-10"
 PLAYER = 1
 SIMULATED_PLAYER = 1_000_001
 # How long `tally up` may take and the rest each, on two busy cores.
@@ -41,11 +42,11 @@ def rounds(settings: Settings) -> tuple[Path, str]:
     return generated, "jsonl"
 
 
-def prove(*dates: str) -> None:
+def prove(*options: str) -> None:
     """Bring the marts up to date and compare every number with another engine's."""
     tally("wait")
     tally("materialize")
-    tally("verify", *(word for date in dates for word in ("--as-of", date)))
+    tally("verify", *options)
 
 
 def simulate_history(settings: Settings) -> None:
@@ -74,9 +75,9 @@ def run(*, stay: bool) -> None:
     try:
         path, format_ = rounds(load_settings())
         tally("replay", str(path), "--format", format_)
-        prove(*AS_OF)
+        prove("--as-of", AS_OF)
         click.secho(f"\nVerified {time.monotonic() - began:.0f} s after the start.", fg="green")
-        tally("stats", "--user", str(PLAYER), "--as-of", AS_OF[-1])
+        tally("stats", "--user", str(PLAYER), "--as-of", AS_OF)
         click.echo(
             "\nThat was the main job. Now players who are still there, for something to watch."
         )
