@@ -120,10 +120,10 @@ class Batch:
 
     def claims(self) -> Claims:
         """The claims of the accepted messages on their event ids."""
-        return claims_of(str(self.stream), self._accepted_events())
+        return claims_of(str(self.stream), self.accepted_events())
 
-    def _accepted_events(self) -> pa.RecordBatch:
-        """The accepted messages in one piece."""
+    def accepted_events(self) -> pa.RecordBatch:
+        """The accepted messages in one piece, as columns of `EVENTS`."""
         if len(self._events) != 1:
             table = pa.Table.from_batches(self._events, schema=EVENTS).combine_chunks()
             self._events = table.to_batches() or [NO_EVENTS]
@@ -131,7 +131,7 @@ class Batch:
 
     def quarantine(self, conflicts: Mapping[int, First]) -> None:
         """Reject the messages at these offsets, as another payload was first with their ids."""
-        events: Any = self._accepted_events()
+        events: Any = self.accepted_events()
         event_ids = dict(
             zip(events["offset"].to_pylist(), events["event_id"].to_pylist(), strict=True)
         )
@@ -154,12 +154,12 @@ class Batch:
             half.received_at = self.received_at
             ours = range(first, half.next_offset)
             half._messages = [m for m in self._messages if m.offset in ours]
-            offsets = self._accepted_events()["offset"]
+            offsets = self.accepted_events()["offset"]
             is_ours = pc.and_(
                 pc.greater_equal(offsets, pa.scalar(ours.start, pa.uint64())),
                 pc.less(offsets, pa.scalar(ours.stop, pa.uint64())),
             )
-            half._events = [self._accepted_events().filter(is_ours)]
+            half._events = [self.accepted_events().filter(is_ours)]
             half.dead = [d for d in self.dead if d.message.offset in ours]
         return left, right
 
@@ -177,7 +177,7 @@ class Batch:
         """Make dead letters of the accepted messages at these offsets; the event ids they had."""
         if not rejections:
             return []
-        events = self._accepted_events()
+        events = self.accepted_events()
         is_rejected = pc.is_in(events["offset"], pa.array(list(rejections), pa.uint64()))
         taken: Any = events.filter(is_rejected)
         self._events = [events.filter(pc.invert(is_rejected))]
@@ -214,7 +214,7 @@ class Batch:
         return encoded
 
     def _columns(self) -> list["pa.Array[Any]"]:
-        events, dead = self._accepted_events(), self.dead
+        events, dead = self.accepted_events(), self.dead
         n, n_dead = events.num_rows, len(dead)
         same = {
             "cluster_id": _repeat(self.stream.cluster_id, n + n_dead),

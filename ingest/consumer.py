@@ -22,7 +22,7 @@ from aiokafka.errors import (
 )
 from aiokafka.structs import OffsetAndMetadata
 
-from ingest import intents, metrics, topics
+from ingest import game_events, intents, metrics, topics
 from ingest.batch import Batch
 from ingest.dead_letters import DeadLetterTopic
 from ingest.health import HEALTH
@@ -185,6 +185,7 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
         """Finish what is under way; what is only read is read again by the next owner."""
         left = [self._partitions.pop(tp) for tp in revoked if tp in self._partitions]
         self._unplaced.difference_update(revoked)
+        metrics.forget(tp.partition for tp in revoked)
         # A commit may wait for the coordinator, and the coordinator for this listener. Without it
         # a batch is not begun, or it is stored and the ledger has it: the next owner knows either.
         for partition in left:
@@ -202,6 +203,7 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
             self._consumer.pause(tp)
             self._consumer.seek(tp, 0)
         self._unplaced.update(assigned)
+        metrics.REBALANCES.inc()
         if assigned:
             logger.info("assigned %d partitions of %s", len(assigned), self._topic)
 
@@ -303,9 +305,11 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
             # `getmany()` without partitions would read all of them.
             storing = [p.storing for p in self._partitions.values() if p.is_storing and p.storing]
             if storing:
+                began = time.monotonic()
                 await asyncio.wait(
                     storing, timeout=POLL_MS / 1000, return_when=asyncio.FIRST_COMPLETED
                 )
+                metrics.BACKPRESSURE_SECONDS.inc(time.monotonic() - began)
                 return
         try:
             # Without partitions there is nothing to fetch, but this is how the group's errors come.
@@ -593,6 +597,10 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
         label = str(batch.stream.partition)
         metrics.BATCHES.inc()
         metrics.ROWS.inc(batch.accepted)
+        metrics.BYTES.inc(batch.message_bytes)
+        metrics.BATCH_AGE_SECONDS.observe(time.monotonic() - batch.opened_at)
+        metrics.LAST_STORED.set_to_current_time()
+        game_events.count(batch.accepted_events())
         metrics.UNKNOWN_ACTIONS.inc(batch.unknown_actions)
         metrics.STORED_OFFSET.labels(partition=label).set(batch.last_offset)
         for letter in batch.dead:
@@ -635,6 +643,8 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
             HEALTH.tick()
             if not self._unplaced and self._consumer.assignment() == self._partitions.keys():
                 HEALTH.partitions = len(self._partitions)
+            metrics.BUFFERED_BYTES.set(sum(p.held_bytes for p in self._partitions.values()))
+            self._measure_lag()
             await asyncio.sleep(1)
 
     async def _report(self) -> None:
@@ -644,12 +654,17 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
                 logger.error("PAUSED: %s", HEALTH.paused)
             self._say_totals()
 
-    def _say_totals(self) -> None:
+    def _measure_lag(self) -> int:
+        """Messages in Kafka that are not stored, of all partitions."""
         lag = 0
         for tp, partition in self._partitions.items():
             behind = max(0, self._highwater(tp) - partition.stored)
             metrics.LAG.labels(partition=str(tp.partition)).set(behind)
             lag += behind
+        return lag
+
+    def _say_totals(self) -> None:
+        lag = self._measure_lag()
         if self._totals:
             logger.info(
                 "read %d messages, stored %d events in %d batches, %d dead letters, lag %d",

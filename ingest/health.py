@@ -98,8 +98,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """Probes are not news."""
 
 
-def serve(port: int) -> None:
-    """Serve on loopback, from threads that end with the process."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), _Handler)
+def serve(host: str, port: int) -> None:
+    """Serve from threads that end with the process."""
+    server = http.server.ThreadingHTTPServer((host, port), _Handler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, name="health", daemon=True).start()

@@ -32,7 +32,7 @@ def run(settings: Settings) -> None:
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     if settings.ingest_metrics_port is not None:
-        health.serve(settings.ingest_metrics_port)
+        health.serve(settings.metrics_host, settings.ingest_metrics_port)
     uvloop.run(_run(settings))
     # The interpreter joins its threads at the end, and one that waits for an answer of a warehouse
     # that hangs waits for minutes: SIGTERM was seen to take longer than a minute.

@@ -110,13 +110,21 @@ class Settings(BaseSettings):
         "under the time that your orchestrator leaves before SIGKILL.",
     )
     ingest_metrics_port: int | None = Field(
-        None, description="Loopback port of /metrics, /healthz and /readyz."
+        None, description="Port of ingestion's /metrics, /healthz and /readyz."
+    )
+    exporter_metrics_port: int | None = Field(
+        None, description="Port of /metrics of `tally metrics-exporter`."
+    )
+    metrics_host: str = Field(
+        "127.0.0.1",
+        description="Where every process listens for Prometheus; in a container 0.0.0.0, of which "
+        "no port is published.",
     )
 
     active_day_definition: ActiveDayDefinition = "all_actions"
     api_host: str = "127.0.0.1"
     api_port: int = Field(0, ge=0, le=65535, description="0 takes a free port.")
-    api_metrics_port: int | None = Field(None, description="Loopback port of /metrics.")
+    api_metrics_port: int | None = Field(None, description="Port of the API's /metrics.")
     api_cache_seconds: float = Field(
         30,
         ge=0,
