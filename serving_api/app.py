@@ -33,7 +33,7 @@ from serving_api.problems import add_problem_handlers
 from serving_api.security.access import require_rows
 from serving_api.security.audit import AuditLog
 from serving_api.security.gate import gate
-from serving_api.security.keys import KeySet
+from serving_api.security.keys import KeyMetrics, KeySet
 from serving_api.security.rate_limit import RateLimiter
 from serving_api.security.tokens import TokenVerifier
 from serving_api.state import AppState, Clock, LifespanState
@@ -41,7 +41,7 @@ from serving_api.stats.endpoints import router as stats_router
 from serving_api.stats.reader import ReaderMetrics, StatsReader
 from serving_api.stats.repository import StatsMetrics, StatsRepository
 from serving_api.telemetry import DOCUMENTATION_PATH, RequestEnvelope, RequestMetrics
-from serving_api.warehouse import Warehouse
+from serving_api.warehouse import PoolMetrics, Warehouse
 from tally.errors import TallyError
 from tally.settings import Settings
 
@@ -72,14 +72,23 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
         registry=registry,
     )
 
+    refusals = Counter(
+        "tally_http_refusals",
+        "Requests refused before their endpoint, by problem type: no token, wrong role, too many.",
+        ("reason",),
+        registry=registry,
+    )
+    pool_metrics = PoolMetrics(registry)
+    key_metrics = KeyMetrics(registry)
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[LifespanState]:
         settings.endpoint("clickhouse_url")
         async with AsyncExitStack() as stack:
-            keys = KeySet(jwks_source(settings))
+            keys = KeySet(jwks_source(settings), metrics=key_metrics)
             stack.push_async_callback(keys.aclose)
             await keys.refresh()
-            warehouse = Warehouse(settings)
+            warehouse = Warehouse(settings, metrics=pool_metrics)
             stack.push_async_callback(warehouse.aclose)
             repository = StatsRepository(warehouse, stats_metrics)
             stack.push_async_callback(repository.aclose)
@@ -92,7 +101,7 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
             producer = ActionProducer(settings)
             stack.push_async_callback(producer.aclose)
             if settings.api_metrics_port is not None:
-                stack.enter_context(_metrics_server(settings.api_metrics_port, registry))
+                stack.enter_context(_metrics_server(settings, registry))
             yield {
                 "tally": AppState(
                     settings=settings,
@@ -107,6 +116,7 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
                     actions=ActionsRepository(warehouse),
                     producer=producer,
                     deprecated_calls=deprecated_calls,
+                    refusals=refusals,
                 )
             }
 
@@ -170,12 +180,15 @@ def _tell_of_death(task: asyncio.Task[None]) -> None:
 
 
 @contextmanager
-def _metrics_server(port: int, registry: CollectorRegistry) -> Iterator[None]:
-    """Serve `/metrics` on loopback only, away from the port that players reach."""
+def _metrics_server(settings: Settings, registry: CollectorRegistry) -> Iterator[None]:
+    """Serve `/metrics` away from the port that players reach, on loopback unless told otherwise."""
     ProcessCollector(registry=registry)
     GCCollector(registry=registry)
-    server, thread = start_http_server(port, addr="127.0.0.1", registry=registry)
-    logger.info("metrics on http://127.0.0.1:%d/metrics", server.server_port)
+    assert settings.api_metrics_port is not None
+    server, thread = start_http_server(
+        settings.api_metrics_port, addr=settings.metrics_host, registry=registry
+    )
+    logger.info("metrics on http://%s:%d/metrics", settings.metrics_host, server.server_port)
     try:
         yield
     finally:

@@ -38,6 +38,7 @@ class AppState:
     actions: ActionsRepository
     producer: ActionProducer
     deprecated_calls: Counter
+    refusals: Counter
 
 
 class LifespanState(TypedDict):

@@ -12,6 +12,7 @@ from clickhouse_connect.driver import AsyncClient
 from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
 from clickhouse_connect.driver.query import QueryResult
 from fastapi import Request
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from serving_api.problems import ProblemError
 from tally.settings import Settings
@@ -53,14 +54,42 @@ async def answering(request: Request) -> AsyncGenerator[None]:
         ) from error
 
 
+class PoolMetrics:
+    """How busy the API's way into the warehouse is, and how often it fails."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.running = Gauge(
+            "tally_api_warehouse_queries_running",
+            f"Queries under way, of at most {MAX_QUERIES}.",
+            registry=registry,
+        )
+        self.waiting = Gauge(
+            "tally_api_warehouse_queries_waiting",
+            f"Queries that wait for their turn, of at most {MAX_WAITING}.",
+            registry=registry,
+        )
+        self.unavailable = Counter(
+            "tally_api_warehouse_unavailable",
+            "Queries without an answer: the warehouse was away, overloaded or too slow.",
+            registry=registry,
+        )
+
+
 class Warehouse:
     """Queries of the API; connects with the first one, so that the API can start before it.
 
     At most `MAX_QUERIES` run at a time and `MAX_WAITING` wait for their turn.
     """
 
-    def __init__(self, settings: Settings, *, timeout_seconds: float = 4.0) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        timeout_seconds: float = 4.0,
+        metrics: PoolMetrics | None = None,
+    ) -> None:
         self._settings = settings
+        self._metrics = metrics or PoolMetrics()
         self._timeout_seconds = timeout_seconds
         self._client: AsyncClient | None = None
         self._connecting = asyncio.Lock()
@@ -79,10 +108,19 @@ class Warehouse:
         Raises `WarehouseUnavailableError` for what may pass; an error of the query itself is a bug
         and comes as ClickHouse reports it.
         """
+        try:
+            return await self._query(sql, parameters, timeout_seconds or self._timeout_seconds)
+        except WarehouseUnavailableError:
+            self._metrics.unavailable.inc()
+            raise
+
+    async def _query(
+        self, sql: str, parameters: Mapping[str, Any] | None, timeout_seconds: float
+    ) -> QueryResult:
         if self._waiting >= MAX_WAITING:
             raise WarehouseUnavailableError(f"{self._waiting} queries wait already")
         try:
-            async with asyncio.timeout(timeout_seconds or self._timeout_seconds), self._turn():
+            async with asyncio.timeout(timeout_seconds), self._turn():
                 client = await self._connected()
                 return await client.query(sql, parameters=dict(parameters or {}))
         except (TimeoutError, OSError, aiohttp.ClientError, OperationalError) as error:
@@ -96,11 +134,13 @@ class Warehouse:
     async def _turn(self) -> AsyncGenerator[None]:
         self._waiting += 1
         try:
-            await self._slots.acquire()
+            with self._metrics.waiting.track_inprogress():
+                await self._slots.acquire()
         finally:
             self._waiting -= 1
         try:
-            yield
+            with self._metrics.running.track_inprogress():
+                yield
         finally:
             self._slots.release()
 

@@ -37,7 +37,14 @@ async def gate(connection: HTTPConnection) -> None:
     """
     if not isinstance(connection, Request):
         return
-    request = connection
+    try:
+        await _let_through(connection)
+    except ProblemError as problem:
+        state_of(connection).refusals.labels(problem.name).inc()
+        raise
+
+
+async def _let_through(request: Request) -> None:
     access = access_to(request.method, request.scope["route"].path)
     if access.public:
         return

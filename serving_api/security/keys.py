@@ -7,8 +7,10 @@ Keys are pinned to one algorithm each, revoked keys leave with the next refresh,
 import asyncio
 import json
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +18,7 @@ from urllib.parse import urlsplit
 import httpx
 import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from prometheus_client import CollectorRegistry, Gauge
 
 from tally.errors import TallyError
 
@@ -29,6 +32,23 @@ _ALGORITHMS = {("OKP", "Ed25519"): "EdDSA", ("RSA", None): "RS256"}
 _MIN_RSA_BITS = 2048
 
 
+class KeyMetrics:
+    """How current the verification keys are."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.keys = Gauge("tally_jwks_keys", "Verification keys in use.", registry=registry)
+        self.read_at = Gauge(
+            "tally_jwks_read_timestamp_seconds",
+            "When the JWKS was read without an error for the last time.",
+            registry=registry,
+        )
+        self.modified_at = Gauge(
+            "tally_jwks_modified_timestamp_seconds",
+            "When the JWKS was changed: its file's time, or the Last-Modified of its URL.",
+            registry=registry,
+        )
+
+
 class KeySet:
     """The verification keys by `kid`.
 
@@ -38,8 +58,14 @@ class KeySet:
     in use.
     """
 
-    def __init__(self, source: str, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        source: str,
+        monotonic: Callable[[], float] = time.monotonic,
+        metrics: KeyMetrics | None = None,
+    ) -> None:
         self._source = source
+        self._metrics = metrics or KeyMetrics()
         self._monotonic = monotonic
         self._keys: dict[str, jwt.PyJWK] = {}
         self._asked_at = float("-inf")
@@ -72,11 +98,16 @@ class KeySet:
         self._asked_at = self._monotonic()
         self._file_read = _version_of(self._file)
         try:
-            self._keys = parse_jwks(await _read(self._source))
+            document, modified_at = await _read(self._source)
+            self._keys = parse_jwks(document)
         except (OSError, httpx.HTTPError, ValueError, TallyError) as error:
             logger.error(
                 "cannot read the JWKS at %s, keeping %d keys: %s", self._source, len(self), error
             )
+            return
+        self._metrics.keys.set(len(self))
+        self._metrics.read_at.set_to_current_time()
+        self._metrics.modified_at.set(modified_at)
 
     async def aclose(self) -> None:
         """Stop a refresh that is under way."""
@@ -143,13 +174,25 @@ def _version_of(file: Path | None) -> tuple[int, int] | None:
     return None if found is None else (found.st_mtime_ns, found.st_ino)
 
 
-async def _read(source: str) -> Any:
+async def _read(source: str) -> tuple[Any, float]:
+    """The document, and when it was changed: Unix seconds, NaN where the source does not say."""
     url = urlsplit(source)
     if not _is_url(source):
-        return json.loads(await asyncio.to_thread(Path(source).read_bytes))
+        return await asyncio.to_thread(_read_file, Path(source))
     if url.scheme == "http" and url.hostname not in ("127.0.0.1", "::1", "localhost"):
         raise TallyError(f"{source} would take signing keys over plain http.", hint="Use https.")
     async with httpx.AsyncClient(timeout=5, follow_redirects=False) as client:
         response = await client.get(source)
         response.raise_for_status()
-        return response.json()
+        return response.json(), _modified_at(response.headers.get("last-modified"))
+
+
+def _read_file(path: Path) -> tuple[Any, float]:
+    return json.loads(path.read_bytes()), path.stat().st_mtime
+
+
+def _modified_at(header: str | None) -> float:
+    try:
+        return parsedate_to_datetime(header or "").timestamp()
+    except ValueError:
+        return math.nan
