@@ -6,7 +6,6 @@ import dagster as dg
 from dagster_dbt import DbtCliResource
 
 from orchestration.defs import (
-    alerts,
     backfill,
     boundaries,
     freshness,
@@ -50,12 +49,7 @@ defs = dg.Definitions(
     asset_checks=[*quality.CHECKS, loss.ingest_loss],
     jobs=jobs.JOBS,
     schedules=schedules.SCHEDULES,
-    sensors=[
-        freshness.marts_follow_the_stream,
-        stream.observe_the_stream,
-        alerts.metrics_after_success,
-        alerts.metrics_after_failure,
-    ],
+    sensors=[freshness.marts_follow_the_stream, stream.observe_the_stream],
     resources={
         # The target is named as `tally prepare` names it: where the arguments differ dbt parses
         # anew, which took 7 s of each run.

@@ -39,9 +39,14 @@ def _arguments(settings: Settings, database: str) -> dict[str, object]:
     }
 
 
-def connect(settings: Settings, database: str = "default") -> Client:
+def connect(
+    settings: Settings, database: str = "default", *, timeout_seconds: float = 300
+) -> Client:
     """A synchronous client; safe for concurrent use because it keeps no server session."""
-    return clickhouse_connect.get_client(**_arguments(settings, database))  # type: ignore[arg-type]
+    return clickhouse_connect.get_client(
+        **_arguments(settings, database),  # type: ignore[arg-type]
+        send_receive_timeout=timeout_seconds,
+    )
 
 
 async def connect_async(settings: Settings, database: str = "default") -> AsyncClient:

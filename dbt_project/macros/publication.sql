@@ -68,6 +68,7 @@
 {%- endmacro %}
 
 
+{#- A row for each `tally verify`, kept for 30 days. -#}
 {% macro create_publication_tables() %}
     {% do run_query('create database if not exists published') %}
     {% do run_query(
@@ -87,5 +88,12 @@
         ~ "published_at DateTime64(6, 'UTC') default now64(6, 'UTC')"
         ~ ") engine = MergeTree order by published_at "
         ~ "ttl toDateTime(published_at, 'UTC') + interval 30 day"
+    ) %}
+    {% do run_query(
+        "create table if not exists marts.verifications ("
+        ~ "differences UInt64, compared UInt64, seconds Float64, "
+        ~ "verified_at DateTime64(6, 'UTC') default now64(6, 'UTC')"
+        ~ ") engine = MergeTree order by verified_at "
+        ~ "ttl toDateTime(verified_at, 'UTC') + interval 30 day"
     ) %}
 {% endmacro %}

@@ -3,7 +3,6 @@
 A new service is one more row of `SERVICES`.
 """
 
-import json
 import socket
 import sys
 import urllib.error
@@ -14,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from tally.dagster import ask
 from tally.errors import TallyError
 from tally.local.layout import Layout
 from tally.settings import Settings
@@ -184,6 +184,11 @@ def _ingest_ready(context: Context) -> bool:
     return _answers(f"http://127.0.0.1:{context.settings.ingest_metrics_port}/metrics")
 
 
+def _exporter_ready(context: Context) -> bool:
+    port = context.settings.exporter_metrics_port
+    return port is not None and _accepts("127.0.0.1", port)
+
+
 def _api_ready(context: Context) -> bool:
     return _answers(f"{context.settings.api_url}/readyz")
 
@@ -200,15 +205,8 @@ _DAEMON_HEALTH = '{ instance { daemonHealth { daemonStatus(daemonType: "SENSOR")
 
 def _dagster_answer(context: Context, query: str) -> dict[str, object] | None:
     """Dagster's answer to a GraphQL query, or None while it gives none."""
-    request = urllib.request.Request(  # noqa: S310
-        f"{context.settings.dagster_url}/graphql",
-        data=json.dumps({"query": query}).encode(),
-        headers={"Content-Type": "application/json"},
-    )
     try:
-        with urllib.request.urlopen(request, timeout=PROBE_SECONDS) as response:  # noqa: S310
-            data: dict[str, object] | None = json.load(response).get("data")
-            return data
+        return ask(context.settings.dagster_url or "", query, PROBE_SECONDS)
     except (OSError, ValueError):
         return None
 
@@ -266,6 +264,15 @@ SERVICES: tuple[Service, ...] = (
         after=("prepare", "kafka"),
         replaced_by="api_url",
         follows="kafka",
+    ),
+    # It asks the services at each scrape and waits for none of them.
+    Service(
+        "exporter",
+        partial(_tally, "metrics-exporter"),
+        _exporter_ready,
+        after=("clickhouse",),
+        part="monitoring",
+        optional=True,
     ),
     # The simulator's system of record.
     Service(

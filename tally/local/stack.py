@@ -155,6 +155,7 @@ class Stack:
                 "api": asked.api or outside.api_port or None,
                 "api_metrics": outside.api_metrics_port,
                 "ingest_metrics": outside.ingest_metrics_port,
+                "exporter_metrics": outside.exporter_metrics_port,
                 "dagster": asked.dagster,
                 "dagster_code": None,
                 "postgres": None,
@@ -175,6 +176,8 @@ class Stack:
             stack["api_port"] = ports["api"]
             stack["api_metrics_port"] = ports["api_metrics"]
             stack["api_url"] = f"http://127.0.0.1:{ports['api']}"
+        if "exporter" in names:
+            stack["exporter_metrics_port"] = ports["exporter_metrics"]
         if "dagster-webserver" in names:
             stack["dagster_url"] = f"http://127.0.0.1:{ports['dagster']}"
         if outside.jwks is None:

@@ -6,6 +6,7 @@ On a stack with Dagster, whose sensor does what there is to do; raw is written b
 import os
 import signal
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.timeout(1200)
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     running = Stack(tmp_path_factory.mktemp("orchestrated") / "home")
-    running.tally("up", "--detach", "--without", "kafka,ingest,api")
+    running.tally("up", "--detach", "--without", "kafka,ingest,api", "--with", "exporter")
     try:
         yield running
     finally:
@@ -52,6 +53,14 @@ def until(condition: Callable[[], bool], what: str) -> None:
     while not condition():
         assert time.monotonic() < limit, f"not within {LIMIT_S} s: {what}"
         time.sleep(0.1)
+
+
+def metrics(stack: Stack) -> str:
+    """What the exporter tells Prometheus now."""
+    url = f"http://127.0.0.1:{stack.settings.exporter_metrics_port}/metrics"
+    with urllib.request.urlopen(url, timeout=30) as response:
+        text: str = response.read().decode()
+        return text
 
 
 def pid(stack: Stack, service: str) -> int:
@@ -127,17 +136,13 @@ def test_a_killed_run_is_a_failure_that_prometheus_sees_and_the_next_run_heals(
     for process in descendants(pid(stack, "dagster-code")):
         kill(process)
     until(lambda: failed(instance, run), "the failure of the killed run")
-    metrics = stack.home / "metrics" / "orchestration.prom"
     until(
-        lambda: (
-            metrics.exists()
-            and 'tally_dagster_last_run_failed{job="materialize"} 1.0' in metrics.read_text()
-        ),
+        lambda: 'tally_dagster_last_run_failed{job="materialize"} 1.0' in metrics(stack),
         "the failure in the metrics",
     )
     until(lambda: is_published(platform, 2), "the publication by the next run")
     until(
-        lambda: 'tally_dagster_last_run_failed{job="materialize"} 0.0' in metrics.read_text(),
+        lambda: 'tally_dagster_last_run_failed{job="materialize"} 0.0' in metrics(stack),
         "the end of the alert",
     )
 

@@ -107,12 +107,7 @@ def test_its_schedules_and_sensors(loaded: Mapping[str, Any]) -> None:
         "loss_hourly": "10 * * * * UTC loss",
         "retention_hourly": "40 * * * * UTC retention",
     }
-    assert loaded["sensors"] == {
-        "marts_follow_the_stream": 15,
-        "observe_the_stream": 60,
-        "metrics_after_success": 30,
-        "metrics_after_failure": 30,
-    }
+    assert loaded["sensors"] == {"marts_follow_the_stream": 15, "observe_the_stream": 60}
 
 
 def test_its_graph_goes_from_the_topic_to_who_reads(loaded: Mapping[str, Any]) -> None:
