@@ -68,6 +68,7 @@ class KeySet:
         self._metrics = metrics or KeyMetrics()
         self._monotonic = monotonic
         self._keys: dict[str, jwt.PyJWK] = {}
+        self._document: Any = None
         self._asked_at = float("-inf")
         self._file = None if _is_url(source) else Path(source)
         self._file_read: tuple[int, int] | None = None
@@ -96,18 +97,23 @@ class KeySet:
 
     async def _refresh(self) -> None:
         self._asked_at = self._monotonic()
-        self._file_read = _version_of(self._file)
+        version = _version_of(self._file)
         try:
             document, modified_at = await _read(self._source)
-            self._keys = parse_jwks(document)
+            # The same keys stay the same objects, by which a known token is known.
+            if document != self._document:
+                self._keys = parse_jwks(document)
+                self._document = document
         except (OSError, httpx.HTTPError, ValueError, TallyError) as error:
             logger.error(
                 "cannot read the JWKS at %s, keeping %d keys: %s", self._source, len(self), error
             )
-            return
-        self._metrics.keys.set(len(self))
-        self._metrics.read_at.set_to_current_time()
-        self._metrics.modified_at.set(modified_at)
+        else:
+            self._metrics.keys.set(len(self))
+            self._metrics.read_at.set_to_current_time()
+            self._metrics.modified_at.set(modified_at)
+        # Last: until the keys are these, who comes with a new one has to wait for them.
+        self._file_read = version
 
     async def aclose(self) -> None:
         """Stop a refresh that is under way."""
