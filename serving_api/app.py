@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import Depends, FastAPI
@@ -23,20 +22,28 @@ from serving_api.actions.producer import ActionProducer
 from serving_api.actions.repository import ActionsRepository
 from serving_api.arrivals import Arrivals
 from serving_api.body_limit import BodyLimit
+from serving_api.clock import Clock, utc_now
 from serving_api.health.endpoints import router as health_router
 from serving_api.health.repository import HealthRepository
 from serving_api.identity.endpoints import router as identity_router
 from serving_api.identity.repository import IdentityRepository
 from serving_api.metrics.endpoints import router as metrics_router
 from serving_api.openapi import describe
+from serving_api.page.endpoints import router as page_router
 from serving_api.problems import add_problem_handlers
+from serving_api.realtime.cards import Cards
+from serving_api.realtime.endpoints import router as realtime_router
+from serving_api.realtime.feed import Feed
+from serving_api.realtime.hub import Hub
+from serving_api.realtime.metrics import RealtimeMetrics
+from serving_api.realtime.platform import Platform
 from serving_api.security.access import require_rows
 from serving_api.security.audit import AuditLog
 from serving_api.security.gate import gate
 from serving_api.security.keys import KeyMetrics, KeySet
 from serving_api.security.rate_limit import RateLimiter
 from serving_api.security.tokens import TokenVerifier
-from serving_api.state import AppState, Clock, LifespanState
+from serving_api.state import AppState, LifespanState
 from serving_api.stats.endpoints import router as stats_router
 from serving_api.stats.reader import ReaderMetrics, StatsReader
 from serving_api.stats.repository import StatsMetrics, StatsRepository
@@ -48,12 +55,15 @@ from tally.settings import Settings
 logger = logging.getLogger(__name__)
 
 # In the order in which they are matched: `/api/users/{user_id}` after the paths that it would take.
-ROUTERS = (health_router, stats_router, metrics_router, identity_router, actions_router)
-
-
-def utc_now() -> datetime:
-    """The clock of production."""
-    return datetime.now(UTC)
+ROUTERS = (
+    page_router,
+    health_router,
+    stats_router,
+    metrics_router,
+    realtime_router,
+    identity_router,
+    actions_router,
+)
 
 
 def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
@@ -65,6 +75,7 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
     registry = CollectorRegistry()
     stats_metrics = StatsMetrics(registry)
     reader_metrics = ReaderMetrics(registry)
+    realtime_metrics = RealtimeMetrics(registry)
     deprecated_calls = Counter(
         "deprecated_endpoint_calls",
         "Calls of deprecated paths.",
@@ -82,7 +93,7 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
     key_metrics = KeyMetrics(registry)
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncGenerator[LifespanState]:
+    async def lifespan(app: FastAPI) -> AsyncGenerator[LifespanState]:
         settings.endpoint("clickhouse_url")
         async with AsyncExitStack() as stack:
             keys = KeySet(jwks_source(settings), metrics=key_metrics)
@@ -97,7 +108,24 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
                 repository, arrivals, reader_metrics, cache_seconds=settings.api_cache_seconds
             )
             stack.push_async_callback(stats.aclose)
-            await stack.enter_async_context(_running(arrivals.follow()))
+            verifier = TokenVerifier(keys, settings.jwt_issuer, settings.jwt_audience)
+            identity = IdentityRepository(warehouse)
+            # After the reader, which drops what it knows of arrivals before the hub reads it anew.
+            hub = Hub(
+                arrivals,
+                keys,
+                verifier,
+                realtime_metrics,
+                clock,
+                per_subject=settings.api_connections_per_subject,
+                in_all=settings.api_max_connections,
+            )
+            app.state.end_connections = hub.end
+            cards = Cards(arrivals, identity, hub, clock)
+            feed = Feed(settings, hub, realtime_metrics, clock, cards.changed)
+            platform = Platform(warehouse, clock, settings.active_day_definition)
+            for work in (arrivals.follow(), hub.watch(), feed.follow(), platform.follow()):
+                await stack.enter_async_context(_running(work))
             producer = ActionProducer(settings)
             stack.push_async_callback(producer.aclose)
             if settings.api_metrics_port is not None:
@@ -107,14 +135,17 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
                     settings=settings,
                     clock=clock,
                     keys=keys,
-                    verifier=TokenVerifier(keys, settings.jwt_issuer, settings.jwt_audience),
+                    verifier=verifier,
                     rates=RateLimiter(),
                     audit=AuditLog(settings.audit_path),
                     stats=stats,
                     health=HealthRepository(warehouse),
-                    identity=IdentityRepository(warehouse),
+                    identity=identity,
                     actions=ActionsRepository(warehouse),
                     producer=producer,
+                    hub=hub,
+                    platform=platform,
+                    realtime=realtime_metrics,
                     deprecated_calls=deprecated_calls,
                     refusals=refusals,
                 )
@@ -176,7 +207,7 @@ async def _running(work: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
 
 def _tell_of_death(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()):
-        logger.critical("background work has ended: nothing is cached any more", exc_info=error)
+        logger.critical("work in the background has ended", exc_info=error)
 
 
 @contextmanager

@@ -15,6 +15,8 @@ from tally.cli import with_settings
 from tally.errors import TallyError
 from tally.settings import Settings
 
+UNREAD_MS = 60_000
+
 
 @click.command()
 @with_settings
@@ -27,11 +29,12 @@ def serve(settings: Settings) -> None:
     host, port = listener.getsockname()[:2]
     click.echo(f"Serving on http://{host}:{port}", err=True)
     _take_as_many_connections_as_allowed()
+    logging.getLogger("uvicorn.error").addFilter(_is_of_more_than_a_socket)
     app = create_app(settings)
     # What is there now stays: the collector need not look through it under load.
     gc.collect()
     gc.freeze()
-    uvicorn.Server(server_config(app)).run(sockets=[listener])
+    Server(server_config(app)).run(sockets=[listener])
 
 
 @click.command()
@@ -40,6 +43,15 @@ def audit(settings: Settings) -> None:
     """Check the chain of the API's audit log, and print its length and its head."""
     lines, head = verify_audit(settings.audit_path)
     click.echo(f"{lines} lines, intact, head {head}")
+
+
+class Server(uvicorn.Server):
+    """Ends the open sockets and streams first: uvicorn waits for them, and they for events."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop listening, end what is open, and wait for requests under way."""
+        self.config.app.state.end_connections()  # type: ignore[union-attr]
+        await super().shutdown(sockets)
 
 
 def server_config(app: FastAPI) -> uvicorn.Config:
@@ -56,7 +68,18 @@ def server_config(app: FastAPI) -> uvicorn.Config:
         timeout_keep_alive=75,
         # Of thousands of first requests at once, each waits for its turn and none is refused.
         backlog=4096,
+        # What a client says to a socket is a token, at most.
+        ws_max_size=16 * 1024,
+        # Frames are small, and a window for each of thousands of connections is not.
+        ws_per_message_deflate=False,
+        ws_ping_interval=20,
+        ws_ping_timeout=20,
     )
+
+
+def _is_of_more_than_a_socket(record: logging.LogRecord) -> bool:
+    """uvicorn writes a line for each socket, and calls one that was refused with 403 a bug."""
+    return not str(record.msg).startswith(('%s - "WebSocket', "ASGI callable returned without"))
 
 
 def _take_as_many_connections_as_allowed() -> None:
@@ -70,6 +93,9 @@ def _listen(host: str, port: int) -> socket.socket:
     # asyncio sets TCP_NODELAY only on sockets whose protocol is named.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # A client that reads nothing but keeps its connection would have it for ever: the server's
+    # close waits until what was written before is read. Accepted sockets inherit this.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MS)
     try:
         listener.bind((host, port))
     except OSError as error:

@@ -98,6 +98,26 @@ def forbidden(detail: str) -> ProblemError:
     return ProblemError(HTTPStatus.FORBIDDEN, "forbidden", "This is not allowed", detail)
 
 
+def too_many_connections(detail: str, limit: int | None) -> ProblemError:
+    """429 for a caller who has as many connections as one may have; 503 where the process has."""
+    if limit is None:
+        return ProblemError(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "no-room",
+            "No more connections right now",
+            detail,
+            headers={"Retry-After": "5"},
+        )
+    return ProblemError(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "too-many-connections",
+        "Too many connections",
+        detail,
+        headers={"Retry-After": "60"},
+        limit=limit,
+    )
+
+
 def invalid_request(*errors: InvalidParameter) -> ProblemError:
     """422, with everything that is wrong with the request."""
     return ProblemError(

@@ -1,8 +1,6 @@
 """What the application holds while it runs: made once at the start, reached by every endpoint."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TypedDict
 
 from fastapi import Request
@@ -10,16 +8,18 @@ from prometheus_client import Counter
 
 from serving_api.actions.producer import ActionProducer
 from serving_api.actions.repository import ActionsRepository
+from serving_api.clock import Clock
 from serving_api.health.repository import HealthRepository
 from serving_api.identity.repository import IdentityRepository
+from serving_api.realtime.hub import Hub
+from serving_api.realtime.metrics import RealtimeMetrics
+from serving_api.realtime.platform import Platform
 from serving_api.security.audit import AuditLog
 from serving_api.security.keys import KeySet
 from serving_api.security.rate_limit import RateLimiter
 from serving_api.security.tokens import TokenVerifier
 from serving_api.stats.reader import StatsReader
 from tally.settings import Settings
-
-Clock = Callable[[], datetime]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,9 @@ class AppState:
     identity: IdentityRepository
     actions: ActionsRepository
     producer: ActionProducer
+    hub: Hub
+    platform: Platform
+    realtime: RealtimeMetrics
     deprecated_calls: Counter
     refusals: Counter
 

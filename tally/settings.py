@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     JsonConfigSettingsSource,
@@ -40,6 +40,7 @@ _PASSED_ON = frozenset(
         "TMPDIR",
         "SSL_CERT_FILE",
         "SSL_CERT_DIR",
+        "ENABLE_LEGACY_GAMES_WS",
     ]
 )
 
@@ -137,6 +138,18 @@ class Settings(BaseSettings):
     )
     api_cors_origins: str = Field(
         "", description="Origins whose pages may read answers: https://a.example,https://b.example"
+    )
+    api_connections_per_subject: int = Field(
+        10, ge=1, description="Open sockets and streams of one caller, in each process."
+    )
+    api_max_connections: int = Field(
+        10_000, ge=1, description="Open sockets and streams of one process."
+    )
+    enable_legacy_games_ws: bool = Field(
+        True,
+        description="Whether /api/games/ws answers. Also read without the prefix, as "
+        "ENABLE_LEGACY_GAMES_WS, the name it has always had.",
+        validation_alias=AliasChoices("enable_legacy_games_ws", "tally_enable_legacy_games_ws"),
     )
     audit_log: Path | None = Field(
         None, description="The API's audit log. [default: <home>/audit/api.jsonl]"

@@ -179,11 +179,7 @@ async def recent_actions(
     """One's own, or for analysts and above anyone's. Newest first, never from a cache."""
     async with answering(request):
         rows = await state_of(request).actions.recent(user_id, query.limit)
-    return RecentActions(
-        actions=[
-            RecentAction(**{**row, "context": msgspec.json.decode(row["context"])}) for row in rows
-        ]
-    )
+    return RecentActions(actions=[RecentAction.of(row) for row in rows])
 
 
 async def _own(request: Request, caller: Principal) -> int | None:

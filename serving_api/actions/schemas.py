@@ -1,7 +1,9 @@
 """Questions and answers of the action routes. What an event is, is in `tally.events` alone."""
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
+import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
 from serving_api.stats.schemas import Instant
@@ -66,6 +68,11 @@ class RecentAction(BaseModel):
     session_id: str
     source: str
     context: dict[str, Any]
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Self:
+        """The action of a row of `ActionsRepository`."""
+        return cls(**{**row, "context": msgspec.json.decode(row["context"])})
 
 
 class RecentActions(BaseModel):

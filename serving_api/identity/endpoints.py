@@ -9,6 +9,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Request
 
+from serving_api.caching import wants_the_newest
 from serving_api.identity.repository import Card
 from serving_api.identity.schemas import Me, Profile, PublicCard, instant
 from serving_api.parameters import refuse_parameters
@@ -56,7 +57,8 @@ async def me(caller: Caller) -> Me:
 async def _card_and_stats(request: Request, user_id: int) -> tuple[Card, UserStats]:
     async with answering(request):
         card, asked = await asyncio.gather(
-            state_of(request).identity.card(user_id), ask_stats(request, user_id, StatsQuery())
+            state_of(request).identity.card(user_id),
+            ask_stats(state_of(request), user_id, StatsQuery(), newest=wants_the_newest(request)),
         )
     return card, asked.answer()
 

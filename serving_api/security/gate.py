@@ -11,6 +11,8 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 from starlette.requests import HTTPConnection
+from starlette.types import Scope
+from starlette.websockets import WebSocket
 
 from serving_api.problems import (
     InvalidParameter,
@@ -57,9 +59,19 @@ async def _let_through(request: Request) -> None:
     own = _own_id(caller)
     if asked is not None and asked != own and caller.role not in access.anyone:
         raise forbidden("This is another user's.")
-    _limit_rate(request, state, caller)
+    _limit_rate(request.scope, state, caller)
     if caller.role is Role.ADMIN or (asked is not None and asked != own):
         await _record(request, state, caller, asked)
+
+
+async def admit_socket(socket: WebSocket, token: str) -> tuple[Principal, int]:
+    """The bearer of the token that came with a socket, and their user id, or the refusal."""
+    state: AppState = socket.state.tally
+    caller = await state.verifier.verify(token)
+    if caller.role not in access_to("WEBSOCKET", socket.scope["route"].path).roles:
+        raise forbidden(f"A token of role {caller.role} does not allow this.")
+    _limit_rate(socket.scope, state, caller)
+    return caller, await player_id(caller)
 
 
 async def caller_of(request: Request) -> Principal:
@@ -125,12 +137,11 @@ def _asked_user(request: Request) -> int | None:
     return user_id
 
 
-def _limit_rate(request: Request, state: AppState, caller: Principal) -> None:
+def _limit_rate(scope: Scope, state: AppState, caller: Principal) -> None:
     settings = state.settings
     limit = settings.api_rate_limit if caller.role.is_player else settings.api_staff_rate_limit
-    # A role is part of the name: a service called "42" is not player 42.
-    allowance = state.rates.take(f"{caller.role.is_player}/{caller.subject}", limit)
-    request.scope["answer_headers"] = allowance.headers
+    allowance = state.rates.take(caller.name, limit)
+    scope["answer_headers"] = allowance.headers
     if allowance.retry_after_seconds:
         raise ProblemError(
             HTTPStatus.TOO_MANY_REQUESTS,

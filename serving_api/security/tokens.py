@@ -31,6 +31,11 @@ class Principal:
     expires_at: int = field(default=0, compare=False)
     """Unix seconds."""
 
+    @property
+    def name(self) -> str:
+        """By what limits count: a service called "42" is not player 42."""
+        return f"{self.role.is_player}/{self.subject}"
+
 
 class TokenVerifier:
     """Verifies tokens of one issuer for one audience.

@@ -80,11 +80,15 @@ def build_answer(
 
 
 def win_rate(wins: int, losses: int) -> float | None:
-    """wins / (wins + losses), rounded half up to 4 digits in integers: no tie hangs on a float."""
-    decided = wins + losses
-    if decided == 0:
+    """wins / (wins + losses), as `ratio` rounds."""
+    return ratio(wins, wins + losses)
+
+
+def ratio(part: int, whole: int) -> float | None:
+    """part / whole, rounded half up to 4 digits in integers: no tie hangs on a float."""
+    if whole == 0:
         return None
-    return (20_000 * wins + decided) // (2 * decided) / 10_000
+    return (20_000 * part + whole) // (2 * whole) / 10_000
 
 
 def window(as_of: date, days: int) -> Window:

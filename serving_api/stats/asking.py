@@ -1,12 +1,9 @@
-"""From a request to a reading of somebody's statistics; for the routes that show them."""
+"""From a question to a reading of somebody's statistics; for whoever shows or pushes them."""
 
 from typing import Any
 
-from fastapi import Request
-
-from serving_api.caching import wants_the_newest
 from serving_api.parameters import consistency_token, not_in_the_future
-from serving_api.state import state_of
+from serving_api.state import AppState
 from serving_api.stats.answers import build_answer
 from serving_api.stats.cache import Entry
 from serving_api.stats.reader import Status
@@ -15,13 +12,13 @@ from serving_api.stats.schemas import StatsQuery, UserStats
 
 
 class Asked:
-    """What was read for a request, and the answer that it makes."""
+    """What was read for a question, and the answer that it makes."""
 
     def __init__(
         self, user_id: int, query: StatsQuery, entry: Entry, question: Question, status: Status
     ) -> None:
-        self.entry = entry
         self.status = status
+        self._entry = entry
         self._rest: tuple[Any, ...] = (user_id, query, question)
 
     def answer(self) -> UserStats:
@@ -29,20 +26,31 @@ class Asked:
         user_id, query, question = self._rest
         return build_answer(
             user_id,
-            self.entry.reading,
+            self._entry.reading,
             query,
             question.as_of,
             question.definition,
             status=self.status,
         )
 
+    def body(self) -> bytes:
+        """The answer as JSON, rendered once a reading: whoever is told of it gets these bytes."""
+        _, query, _ = self._rest
+        variant = (self.status, query.include)
+        body = self._entry.bodies.get(variant)
+        if body is None:
+            body = self.answer().model_dump_json(exclude_unset=True).encode()
+            self._entry.bodies[variant] = body
+        return body
 
-async def ask_stats(request: Request, user_id: int, query: StatsQuery) -> Asked:
+
+async def ask_stats(
+    state: AppState, user_id: int, query: StatsQuery, *, newest: bool = False
+) -> Asked:
     """Read what `query` asks for, for `user_id`.
 
     Raises 422 for a date in the future and a token that is none, and `WarehouseUnavailableError`.
     """
-    state = state_of(request)
     question = Question(
         not_in_the_future("as_of", query.as_of, state.clock().date()),
         query.definition or state.settings.active_day_definition,
@@ -52,7 +60,7 @@ async def ask_stats(request: Request, user_id: int, query: StatsQuery) -> Asked:
         user_id,
         question,
         consistency_token("after", query.after),
-        newest=wants_the_newest(request),
+        newest=newest,
         # Just after midnight, while the warehouse is away, yesterday's numbers are the last.
         fallback=question.a_day_earlier() if query.as_of is None else None,
     )

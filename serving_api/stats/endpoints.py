@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from serving_api.caching import conditional
+from serving_api.caching import conditional, wants_the_newest
 from serving_api.parameters import not_in_the_future, refuse_repeated_parameters
 from serving_api.problems import InvalidParameter, invalid_request, problem_responses
 from serving_api.security.gate import Player
@@ -48,15 +48,10 @@ async def user_stats(
     A user without events gets zeros and null dates.
     """
     async with answering(request):
-        asked = await ask_stats(request, user_id, query)
-    variant = (asked.status, query.include)
-    body = asked.entry.bodies.get(variant)
-    if body is None:
-        body = asked.answer().model_dump_json(exclude_unset=True).encode()
-        asked.entry.bodies[variant] = body
+        asked = await ask_stats(state_of(request), user_id, query, newest=wants_the_newest(request))
     return conditional(
         request,
-        body,
+        asked.body(),
         # An answer that is not the latest must not outlive the moment.
         max_age=state_of(request).settings.api_cache_seconds if asked.status == "fresh" else 0,
     )

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
-import uvicorn
 
-from serving_api.app import create_app, utc_now
-from serving_api.commands import server_config
-from serving_api.state import Clock
+from serving_api.app import create_app
+from serving_api.clock import Clock, utc_now
+from serving_api.commands import Server, server_config
 from tally.settings import Settings
 from tally.tokens import Role, mint
 
@@ -37,7 +36,7 @@ class Client(httpx.Client):
 def serving(settings: Settings, clock: Clock = utc_now) -> Iterator[Client]:
     """Serve the API of `settings` on a free loopback port."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(server_config(create_app(settings, clock)))
+    server = Server(server_config(create_app(settings, clock)))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
