@@ -72,6 +72,11 @@ class Settings(BaseSettings):
     )
     api_url: str | None = None
     dagster_url: str | None = None
+    prometheus_url: str | None = None
+    alertmanager_url: str | None = None
+    prometheus_interval_seconds: int = Field(
+        15, ge=1, description="Between two scrapes and two evaluations of the stack's Prometheus."
+    )
     dagster_postgres_url: str | None = Field(
         None,
         description="postgresql+psycopg2://... where Dagster keeps its runs. [default: SQLite "

@@ -45,7 +45,8 @@ def _stack(settings: Settings) -> Stack:
     "extra",
     metavar="NAME,...",
     default="",
-    help="Services to start besides: `simulator` (players who play, and their Postgres).",
+    help="Services to start besides: `simulator` (players who play, and their Postgres), "
+    "`monitoring` (the exporter, and Prometheus and Alertmanager where they are installed).",
 )
 @click.option("--clickhouse-port", type=click.IntRange(1, 65535))
 @click.option("--api-port", type=click.IntRange(1, 65535))
@@ -188,6 +189,8 @@ def _endpoints(status: Status) -> dict[str, dict[str, str | None]]:
         "postgres": {"url": known(settings.postgres_url)},
         "api": {"url": known(settings.api_url)},
         "dagster": {"url": known(settings.dagster_url)},
+        "prometheus": {"url": known(settings.prometheus_url)},
+        "alertmanager": {"url": known(settings.alertmanager_url)},
     }
 
 

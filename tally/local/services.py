@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from tally.dagster import ask
 from tally.errors import TallyError
+from tally.local import monitoring
 from tally.local.layout import Layout
 from tally.settings import Settings
 
@@ -119,6 +120,28 @@ def _parse(context: Context) -> list[str]:
     return _tally("prepare", context, "--parse-only")
 
 
+def _prometheus(context: Context) -> list[str]:
+    layout = context.layout
+    return [
+        monitoring.program("prometheus"),
+        f"--config.file={monitoring.prometheus_file(layout)}",
+        f"--storage.tsdb.path={layout.home / 'prometheus'}",
+        "--storage.tsdb.retention.time=7d",
+        f"--web.listen-address=127.0.0.1:{context.ports['prometheus']}",
+    ]
+
+
+def _alertmanager(context: Context) -> list[str]:
+    layout = context.layout
+    return [
+        monitoring.program("alertmanager"),
+        f"--config.file={monitoring.alertmanager_file(layout)}",
+        f"--storage.path={layout.home / 'alertmanager'}",
+        f"--web.listen-address=127.0.0.1:{context.ports['alertmanager']}",
+        "--cluster.listen-address=",  # one alone has nobody to gossip with
+    ]
+
+
 def _dagster_code(context: Context) -> list[str]:
     # Not `dagster code-server start`: its proxy is one more process that imports Dagster, and ends
     # the server where no heartbeat came through for 30 s, which a busy machine once managed.
@@ -187,6 +210,14 @@ def _ingest_ready(context: Context) -> bool:
 def _exporter_ready(context: Context) -> bool:
     port = context.settings.exporter_metrics_port
     return port is not None and _accepts("127.0.0.1", port)
+
+
+def _prometheus_ready(context: Context) -> bool:
+    return _answers(f"{context.settings.prometheus_url}/-/ready")
+
+
+def _alertmanager_ready(context: Context) -> bool:
+    return _answers(f"{context.settings.alertmanager_url}/-/ready")
 
 
 def _api_ready(context: Context) -> bool:
@@ -274,6 +305,8 @@ SERVICES: tuple[Service, ...] = (
         part="monitoring",
         optional=True,
     ),
+    Service("alertmanager", _alertmanager, _alertmanager_ready, part="monitoring", optional=True),
+    Service("prometheus", _prometheus, _prometheus_ready, part="monitoring", optional=True),
     # The simulator's system of record.
     Service(
         "postgres",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tally.errors import TallyError
-from tally.local import events
+from tally.local import events, monitoring
 from tally.local.layout import Layout, read_json, write_json
 from tally.local.services import SERVICES, Context, Service, broker_address
 from tally.local.supervision import STOP_SECONDS, Process, Supervisor, configuration
@@ -158,6 +158,8 @@ class Stack:
                 "exporter_metrics": outside.exporter_metrics_port,
                 "dagster": asked.dagster,
                 "dagster_code": None,
+                "prometheus": None,
+                "alertmanager": None,
                 "postgres": None,
             },
             read_json(self.layout.ports) or {},
@@ -180,6 +182,12 @@ class Stack:
             stack["exporter_metrics_port"] = ports["exporter_metrics"]
         if "dagster-webserver" in names:
             stack["dagster_url"] = f"http://127.0.0.1:{ports['dagster']}"
+        for name in {"prometheus", "alertmanager"} & names:
+            stack[f"{name}_url"] = f"http://127.0.0.1:{ports[name]}"
+        if "prometheus" in names:
+            monitoring.write_configuration(
+                self.layout, names, ports, outside.prometheus_interval_seconds
+            )
         if outside.jwks is None:
             from tally.tokens import ensure_local_keys
 
