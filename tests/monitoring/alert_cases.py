@@ -505,6 +505,9 @@ CASES: dict[str, Cases] = {
         (0.025, 0.05, 0.06),
         900,
     ),
+    "RealtimePushesSlow": p95(
+        "realtime_event_lag_ms", {"job": API}, {"job": "another"}, (150, 250, 500), 600
+    ),
     # The game
     "ShopSlow": p95(
         BACKEND,
