@@ -117,6 +117,7 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
                 verifier,
                 realtime_metrics,
                 clock,
+                is_held=lambda: repository.is_held,
                 per_subject=settings.api_connections_per_subject,
                 in_all=settings.api_max_connections,
             )

@@ -101,14 +101,10 @@ class Session {
     this.#read();
   }
 
-  async #explain(field, name) {
-    try {
-      const { as_of } = this.#shown.meta;
-      const explanation = await this.#api.explanation(field, this.#definition, as_of);
-      showWhy(name, this.#meanings.get(field) ?? "", explanation);
-    } catch (problem) {
-      this.#showProblem(problem.message);
-    }
+  #explain(field, name) {
+    const { as_of } = this.#shown.meta;
+    const explanation = this.#api.explanation(field, this.#definition, as_of);
+    showWhy(name, this.#meanings.get(field) ?? "", explanation);
   }
 
   /** Follow the platform while its tab is open. */

@@ -6,8 +6,8 @@ import * as format from "./format.js";
 // In the order of the card. The names are short; what each means comes from the API.
 const FIELDS = [
   ["total_games_played", "Games played", format.count],
-  ["last_30d_active_days", "Active days, last 30", format.count],
-  ["lifetime_active_days", "Active days, ever", format.count],
+  ["last_30d_active_days", "Active in 30 days", format.count],
+  ["lifetime_active_days", "Active days ever", format.count],
   ["current_streak_days", "Login streak", format.days],
   ["win_rate", "Win rate", format.share],
   ["total_wins", "Wins", format.count],
@@ -15,8 +15,8 @@ const FIELDS = [
   ["total_draws", "Draws", format.count],
   ["bet_amount", "Staked", format.amount],
   ["payout_amount", "Paid out", format.amount],
-  ["last_7d_active_days", "Active days, last 7", format.count],
-  ["last_90d_active_days", "Active days, last 90", format.count],
+  ["last_7d_active_days", "Active in 7 days", format.count],
+  ["last_90d_active_days", "Active in 90 days", format.count],
 ];
 
 const FRESHNESS = {
@@ -63,15 +63,26 @@ export function showGames(games) {
   );
 }
 
-/** Open the dialog with what is behind a number: its dates, or the rounds by day. */
-export function showWhy(name, meaning, explanation) {
+/** Open the dialog about a number, and fill it when `explanation`, a promise, is there. */
+export async function showWhy(name, meaning, explanation) {
+  const behind = byId("why-behind");
   byId("why-title").textContent = name;
-  byId("why-meaning").textContent = meaning;
-  const { dates, rounds } = explanation;
-  byId("why-behind").replaceChildren(
-    ...(rounds ? [ofRounds(rounds)] : [ofDates(dates)]),
-  );
+  byId("why-meaning").replaceChildren(...withCode(meaning));
+  const waiting = element("p", { class: "empty" }, "One moment …");
+  behind.replaceChildren(waiting);
   byId("why").showModal();
+  try {
+    const { dates, rounds } = await explanation;
+    // Unless it is about another number by now.
+    if (waiting.isConnected) behind.replaceChildren(rounds ? ofRounds(rounds) : ofDates(dates));
+  } catch (problem) {
+    waiting.textContent = problem.message;
+  }
+}
+
+/** The API's descriptions mark names with backticks. */
+function withCode(text) {
+  return text.split("`").map((part, nth) => (nth % 2 ? element("code", {}, part) : part));
 }
 
 function ofDates(dates) {

@@ -43,6 +43,5 @@ class Cards:
             changes.level = card.level
         if card.gold_balance is not None:
             changes.gold_balance = card.gold_balance
-        now = self._clock()
-        told = frame("profile_update", user_id, ProfileUpdate(changes), now)
-        self._hub.push(user_id, told, now.timestamp())
+        told = frame("profile_update", user_id, ProfileUpdate(changes), self._clock())
+        self._hub.push(user_id, told)

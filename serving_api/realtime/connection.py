@@ -67,7 +67,7 @@ class Connection:
         self._socket = socket
         self._numbers = numbers
         self._metrics = metrics
-        self._events: deque[tuple[str, float]] = deque()
+        self._events: deque[tuple[str, float | None]] = deque()
         self._ready: str | None = None
         self._is_due = False
         self._is_whole_due = True
@@ -78,8 +78,8 @@ class Connection:
         self._is_due = True
         self._wake()
 
-    def push(self, frame: str, appended_at: float) -> None:
-        """Send an event's frame; `appended_at` is the broker's time, Unix seconds."""
+    def push(self, frame: str, appended_at: float | None = None) -> None:
+        """Send a frame; `appended_at` is the broker's time of its event, Unix seconds."""
         if self.is_closed:
             return
         if len(self._events) >= MAX_WAITING:

@@ -57,8 +57,6 @@ class Feed:
         self._cluster_id = ""
         self._told: OrderedDict[str, None] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
-        self.is_following = False
-        """Whether Kafka was there at the last look."""
 
     async def follow(self) -> None:
         """Read until cancelled; while Kafka is away, try again."""
@@ -72,7 +70,6 @@ class Feed:
                 logger.warning("events cannot be pushed while Kafka is away: %s", error)
             except Exception:
                 logger.exception("events cannot be pushed")
-            self.is_following = False
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _read(self) -> None:
@@ -95,7 +92,6 @@ class Feed:
                 # Without a position the end is looked up at the first fetch, and an event in
                 # between would be missed.
                 await consumer.seek_to_end()
-            self.is_following = True
             while True:
                 found = await consumer.getmany(timeout_ms=POLL_MS, max_records=MAX_RECORDS)
                 for records in found.values():

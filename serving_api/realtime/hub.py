@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import date
 from typing import Protocol
@@ -52,6 +52,7 @@ class Hub:
         metrics: RealtimeMetrics,
         clock: Clock,
         *,
+        is_held: Callable[[], bool],
         per_subject: int,
         in_all: int,
     ) -> None:
@@ -60,6 +61,7 @@ class Hub:
         self._verifier = verifier
         self._metrics = metrics
         self._clock = clock
+        self._is_held = is_held
         self._per_subject = per_subject
         self._in_all = in_all
         self._open: set[Open] = set()
@@ -113,8 +115,8 @@ class Hub:
         """Whether anything that is said of the user would be heard."""
         return user_id in self._users
 
-    def push(self, user_id: int, frame: str, appended_at: float) -> None:
-        """Send a frame to every connection of the user."""
+    def push(self, user_id: int, frame: str, appended_at: float | None = None) -> None:
+        """Send a frame to every connection of the user; see `Connection.push`."""
         for connection in self._users.get(user_id, ()):
             connection.push(frame, appended_at)
 
@@ -142,7 +144,8 @@ class Hub:
                 if self._users:
                     self._arrivals.want(2 * SWEEP_SECONDS)
                 self._end_expired()
-                # Numbers change without an event: at midnight, and while the warehouse is away.
+                # Numbers change without an event: at midnight, while the warehouse is away, and
+                # when a failed quality check begins or ends to hold them.
                 if (world := self._world()) != seen:
                     seen = world
                     self.numbers_changed(None)
@@ -153,8 +156,8 @@ class Hub:
                 # A bug must not leave expired tokens connected for good.
                 logger.exception("the open connections cannot be looked after")
 
-    def _world(self) -> tuple[date, bool]:
-        return self._clock().date(), self._arrivals.is_reachable
+    def _world(self) -> tuple[date, bool, bool]:
+        return self._clock().date(), self._arrivals.is_reachable, self._is_held()
 
     def _arrived(self, users: Collection[int] | None) -> None:
         """Events of these users became readable, and what was cached of them is dropped."""

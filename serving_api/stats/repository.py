@@ -164,6 +164,11 @@ class StatsRepository:
         self._state_lock = asyncio.Lock()
         self._state_refresh: asyncio.Task[None] | None = None
 
+    @property
+    def is_held(self) -> bool:
+        """Whether the last numbers were held at the last good state."""
+        return self._state is not None and self._state.freshness.status == "held"
+
     async def read(self, user_id: int, question: Question) -> Reading:
         """One user's numbers. Raises `WarehouseUnavailableError`."""
         try:

@@ -188,6 +188,7 @@ def _endpoints(status: Status) -> dict[str, dict[str, str | None]]:
         "kafka": {"bootstrap": known(settings.kafka_bootstrap)},
         "postgres": {"url": known(settings.postgres_url)},
         "api": {"url": known(settings.api_url)},
+        "page": {"url": known(settings.api_url and f"{settings.api_url}/")},
         "dagster": {"url": known(settings.dagster_url)},
         "prometheus": {"url": known(settings.prometheus_url)},
         "alertmanager": {"url": known(settings.alertmanager_url)},

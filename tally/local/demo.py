@@ -61,11 +61,14 @@ def show_addresses() -> None:
     """Where to look, for each of the three readers."""
     settings = load_settings()
     click.echo(
+        f"\n  The page           {settings.api_url}/  (signed in: the address below)"
         f"\n  API documentation  {settings.api_url}/docs"
         f"\n  Dagster            {settings.dagster_url}"
         f"\n  ClickHouse         {settings.clickhouse_url}  (database analytics)"
         f"\n  Kafka              {settings.kafka_bootstrap}"
     )
+    players = range(SIMULATED_PLAYER, SIMULATED_PLAYER + 3)
+    tally("page", *(word for player in players for word in ("--user", str(player))))
 
 
 def run(*, stay: bool) -> None:
