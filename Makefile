@@ -13,7 +13,7 @@ IN_PARALLEL := --numprocesses logical --maxprocesses 4 --dist loadgroup --no-loa
 
 # Each writes the files that follow from its definitions, in this order: the API's document has the
 # descriptions of the metrics.
-GENERATORS := tally.events.export tally.metrics.generate serving_api.openapi
+GENERATORS := tally.events.export tally.metrics.generate serving_api.openapi grafana.dashboards.generate
 
 help: ## show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -81,9 +81,11 @@ openapi: $(SETUP) ## write the API's document anew and say what of it would brea
 	@$(BIN)/python -m serving_api.openapi
 	@$(BIN)/python -m serving_api.compatibility
 
-lock: ## write requirements.lock anew from pyproject.toml (needs uv)
-	uv pip compile --python 3.11 --extra dev --generate-hashes --no-emit-index-url --no-header \
+lock: ## write both lock files anew from pyproject.toml (needs uv); an image has no development tools
+	uv pip compile --python 3.11 --extra build --extra dev --generate-hashes --no-emit-index-url --no-header \
 		--output-file requirements.lock pyproject.toml
+	uv pip compile --python 3.11 --extra build --generate-hashes --no-emit-index-url --no-header \
+		--constraint requirements.lock --output-file docker/requirements.lock pyproject.toml
 
 clean: ## remove the environment and the default stack's state
 	rm -rf $(VENV) .tally dbt_project/target

@@ -154,14 +154,15 @@ def _run_job(settings: Settings, job: str, tags: Mapping[str, str] | None = None
 
 
 @click.command()
-@click.option("--port", default=0, show_default=True, help="Loopback port; 0 takes a free one.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", default=0, show_default=True, help="0 takes a free one.")
 @click.option(
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write the page to this file and serve nothing.",
 )
 @with_settings
-def docs(settings: Settings, port: int, output: Path | None) -> None:
+def docs(settings: Settings, host: str, port: int, output: Path | None) -> None:
     """Serve the documentation of every model: columns, tests, SQL and lineage, on one page.
 
     Beside it under `/quality/` the Data Docs of the last nightly run.
@@ -173,8 +174,8 @@ def docs(settings: Settings, port: int, output: Path | None) -> None:
         shutil.copyfile(page, output)
         click.echo(output)
         return
-    with serve(pages(settings), port) as server:
-        address = f"http://127.0.0.1:{server.server_port}"
+    with serve(pages(settings), host, port) as server:
+        address = f"http://{host}:{server.server_port}"
         click.echo(f"{address}, until Ctrl-C")
         if (pages(settings) / QUALITY).is_dir():
             click.echo(f"{address}/{QUALITY}/ has what the nightly run found of the expectations")

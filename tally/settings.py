@@ -1,7 +1,8 @@
 """The only room that reads the environment: every setting of every Tally process.
 
-Each field is `TALLY_<NAME>` in the environment. Where the environment is silent, the running local
-stack answers from `<home>/settings.json`, which `tally up` writes; an endpoint that neither names
+Each field is `TALLY_<NAME>` in the environment. Where the environment is silent, a file of that
+name in the folder of secrets answers (containers get their passwords so), and then the running
+local stack by `<home>/settings.json`, which `tally up` writes; an endpoint that none of them names
 is an error and never a default, so that no command reaches a warehouse that nobody asked for.
 """
 
@@ -16,6 +17,7 @@ from pydantic_settings import (
     BaseSettings,
     JsonConfigSettingsSource,
     PydanticBaseSettingsSource,
+    SecretsSettingsSource,
     SettingsConfigDict,
 )
 
@@ -51,6 +53,12 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="TALLY_", extra="ignore", frozen=True)
 
     home: Path = Field(Path(".tally"), description="Where the local stack keeps its state.")
+
+    secrets: Path = Field(
+        Path("/run/secrets"),
+        description="A folder of files named as variables (`tally_clickhouse_password`), each with "
+        "a value; what is not there is not asked for.",
+    )
 
     clickhouse_url: str | None = Field(None, description="http(s)://host:port of the warehouse.")
     clickhouse_user: str = "default"
@@ -176,11 +184,15 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Explicit arguments, then the environment, then the stack that runs in `home`."""
+        """Arguments, then the environment, then secrets, then the stack that runs in `home`."""
         given: dict[str, Any] = {**env_settings(), **init_settings()}
         home = Path(given.get("home", ".tally"))
         stack = JsonConfigSettingsSource(settings_cls, json_file=home / STACK_SETTINGS)
-        return init_settings, env_settings, stack
+        folder = Path(given.get("secrets", cls.model_fields["secrets"].default))
+        if not folder.is_dir():
+            return init_settings, env_settings, stack
+        secrets = SecretsSettingsSource(settings_cls, secrets_dir=folder)
+        return init_settings, env_settings, secrets, stack
 
     def endpoint(
         self, name: Literal["clickhouse_url", "kafka_bootstrap", "postgres_url", "api_url"]

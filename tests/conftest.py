@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     alone.
     """
     for item in items:
-        shared = {"integration", "analysts"} & set(item.path.relative_to(TESTS).parts)
+        shared = {"integration", "analysts", "deployed"} & set(item.path.relative_to(TESTS).parts)
         item.add_marker(pytest.mark.xdist_group(str(item.path.parent if shared else item.path)))
 
 

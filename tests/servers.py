@@ -74,6 +74,7 @@ def start_clickhouse(
     password: str | None = None,
     analyst_password: str | None = None,
     port: int = 0,
+    config: Path | None = None,
 ) -> RunningServer:
     """Start the embedded warehouse on the folder `path` and wait until it answers.
 
@@ -86,6 +87,8 @@ def start_clickhouse(
     }
     environment = {name: value for name, value in passwords.items() if value is not None}
     arguments = ["tally.local.clickhouse", "--path", str(path), "--port", str(port)]
+    if config is not None:
+        arguments += ["--config", str(config)]
     return _start(arguments, path, environment)
 
 

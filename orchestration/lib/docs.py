@@ -1,15 +1,16 @@
 """The pages that a person reads: dbt's documentation, the Data Docs, and the smallest server."""
 
+import shutil
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from orchestration.lib.dbt import run_dbt, state_folder
+from orchestration.lib.guides import DOCS, write_guides
 from tally.settings import Settings
 
 QUALITY = "quality"
 
-_DOCS = Path(__file__).parents[2] / "docs"
 _GUIDES = {
     "stream": "events",
     "raw": "ingest",
@@ -25,11 +26,11 @@ _GUIDES = {
 
 def guide(group: str) -> Path:
     """The page for the people who look at an asset of the group."""
-    return _DOCS / f"{_GUIDES[group]}.md"
+    return DOCS / f"{_GUIDES[group]}.md"
 
 
 def pages(settings: Settings) -> Path:
-    """What is served, and nothing besides: the models, and under `quality/` the Data Docs."""
+    """What is served, and nothing besides: the models, `guides/`, and `quality/`: the Data Docs."""
     return settings.home.absolute() / "docs"
 
 
@@ -42,14 +43,15 @@ def generate(settings: Settings) -> Path:
     page = state_folder(settings) / "static_index.html"
     served = pages(settings) / "index.html"
     served.parent.mkdir(parents=True, exist_ok=True)
-    page.replace(served)
+    shutil.move(page, served)  # the folders may be volumes of their own
+    write_guides(served.parent / "guides")
     return served
 
 
-def serve(folder: Path, port: int) -> ThreadingHTTPServer:
-    """A server of the pages on loopback that is not started yet."""
+def serve(folder: Path, host: str, port: int) -> ThreadingHTTPServer:
+    """A server of the pages that is not started yet."""
     handler = partial(_Quiet, directory=str(folder))
-    return ThreadingHTTPServer(("127.0.0.1", port), handler)
+    return ThreadingHTTPServer((host, port), handler)
 
 
 class _Quiet(SimpleHTTPRequestHandler):

@@ -12,7 +12,7 @@ from tally.settings import Settings
 
 def lock_file(settings: Settings) -> Path:
     """What every materialization of a home locks."""
-    return settings.home / "materialize.lock"
+    return settings.home / "run" / "materialize.lock"
 
 
 def is_held(path: Path) -> bool:

@@ -20,7 +20,7 @@ def test_a_materialization_waits_for_the_one_that_runs(tmp_path: Path) -> None:
     """This process holds the lock that another materialization would hold."""
     with running_platform(tmp_path) as platform:
         platform.store([action(1, "LOGIN", "2026-03-01T12:00:00Z")])
-        lock = platform.settings.home / "materialize.lock"
+        lock = platform.settings.home / "run" / "materialize.lock"
         windows = "select count() from marts.materialization_windows"
         opened = platform.client.command(windows)
         with exclusively(lock, on_wait=lambda: None):

@@ -47,7 +47,18 @@ class _HttpServer(uvicorn.Server):
 @click.option("--port", default=0, show_default=True, help="Loopback port; 0 takes a free one.")
 @click.option("--port-file", type=click.Path(path_type=Path), help="Gets the URL when ready.")
 @click.option("--password-file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-def main(path: Path, port: int, port_file: Path | None, password_file: Path | None) -> None:
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="A configuration file of ClickHouse; everybody is user `default` of its users file.",
+)
+def main(
+    path: Path,
+    port: int,
+    port_file: Path | None,
+    password_file: Path | None,
+    config: Path | None,
+) -> None:
     """Serve the warehouse kept in PATH on 127.0.0.1 until SIGTERM or SIGINT."""
     settings = load_settings()
     if password_file is not None:
@@ -56,7 +67,7 @@ def main(path: Path, port: int, port_file: Path | None, password_file: Path | No
         password = settings.clickhouse_password.get_secret_value()
     analyst_password = settings.clickhouse_analyst_password.get_secret_value()
     try:
-        uvloop.run(serve(path, port, port_file, password, analyst_password))
+        uvloop.run(serve(path, port, port_file, password, analyst_password, config))
         if port_file is not None:
             port_file.unlink(missing_ok=True)
     except TallyError as error:
@@ -64,8 +75,13 @@ def main(path: Path, port: int, port_file: Path | None, password_file: Path | No
         sys.exit(error.exit_code)
 
 
-async def serve(
-    path: Path, port: int, port_file: Path | None, password: str, analyst_password: str
+async def serve(  # noqa: PLR0917 - the options of the command
+    path: Path,
+    port: int,
+    port_file: Path | None,
+    password: str,
+    analyst_password: str,
+    config: Path | None = None,
 ) -> None:
     """Open the engine, tell the URL and answer requests until told to stop."""
     # The engine takes its time zone from the process when it is loaded, hence the late imports.
@@ -76,7 +92,7 @@ async def serve(
     from tally.local.clickhouse.server import Server
 
     try:
-        engine = Engine(path)
+        engine = Engine(path, config)
     except (ClickHouseError, OSError) as error:
         raise TallyError(
             f"The warehouse in {path} cannot be opened: {error}",
@@ -85,7 +101,7 @@ async def serve(
     listener = _listen(port)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     application = Server(engine, password, analyst_password)
-    config = uvicorn.Config(
+    http = uvicorn.Config(
         application,
         loop="none",
         http="httptools",
@@ -100,7 +116,7 @@ async def serve(
         _write_atomically(port_file, url + "\n")
     print(f"ClickHouse {engine.version} (chDB) on {url}, data in {path}", flush=True)
     try:
-        await _HttpServer(config, application.cancel_running).serve(sockets=[listener])
+        await _HttpServer(http, application.cancel_running).serve(sockets=[listener])
     finally:
         await application.close()
         engine.close()

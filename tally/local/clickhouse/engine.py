@@ -162,10 +162,11 @@ class Connection:
 class Engine:
     """The engine that owns one folder for as long as it is open."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, config: Path | None = None) -> None:
         """Open the folder, which is created where it does not exist.
 
-        Backups go to `backups` in it, as in a server's own folder.
+        Backups go to `backups` in it, as in a server's own folder. `config` is a configuration of
+        ClickHouse; its users file may limit what everybody, who is user `default`, can do.
         """
         self._path = path.resolve()
         backups = self._path / "backups"
@@ -175,7 +176,10 @@ class Engine:
         for left_over in self._spool.iterdir():
             left_over.unlink()
         # The engine lives as long as its last connection, and the first one configures it.
-        self._anchor = Connection(f"{self._path}?backups.allowed_path={backups}")
+        options = [f"backups.allowed_path={backups}"]
+        if config is not None:
+            options.append(f"config-file={config.resolve()}")
+        self._anchor = Connection(f"{self._path}?{'&'.join(options)}")
         self.version = self._anchor.run("SELECT version()").decode().strip()
         self.timezone = self._anchor.run("SELECT serverTimezone()").decode().strip()
 

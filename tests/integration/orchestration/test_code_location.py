@@ -137,7 +137,7 @@ def test_its_graph_goes_from_the_topic_to_who_reads(loaded: Mapping[str, Any]) -
         "reports/report": ("reports", ["python"]),
         **{
             f"dashboards/{name}_dashboard": ("dashboards", ["grafana"])
-            for name in ("players", "games", "economy", "platform")
+            for name in ("business", "support", "ingestion", "api", "quality")
         },
     }
     assert "kafka/user-actions" in assets["raw/events"][-1]

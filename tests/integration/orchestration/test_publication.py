@@ -73,7 +73,7 @@ def test_the_sensor_lets_arrivals_gather_for_a_look_and_leaves_a_run_by_hand_alo
     launched, cursor = look("")
     assert launched is None
     with exclusively(
-        code_location.platform.settings.home / "materialize.lock", on_wait=pytest.fail
+        code_location.platform.settings.home / "run" / "materialize.lock", on_wait=pytest.fail
     ):
         assert look(cursor) == (None, cursor)
     launched, _ = look(cursor)

@@ -1,0 +1,1 @@
+"""The dashboards; `python -m grafana.dashboards.generate` writes them to grafana/json."""

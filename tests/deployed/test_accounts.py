@@ -1,0 +1,73 @@
+"""Each account of the warehouse does its process's work, and nothing besides."""
+
+import pytest
+from clickhouse_connect.driver.exceptions import DatabaseError
+
+from tally.exporter import pipeline, warehouse
+from tests.deployed import accounts
+from tests.deployed.accounts import Deployment
+from tests.integration.api.serving import serving
+
+# ACCESS_DENIED, READONLY; and UNKNOWN_TABLE, as nobody is told of what he may not see.
+REFUSED = r"Code: (497|164|60)\b"
+
+# What none but the one named may do, and for whom it is no matter of rights.
+FORBIDDEN = {
+    "insert into raw.schema_migrations (version) values (9999)": {"migrate", "ingest"},
+    "create table raw.other (x UInt8) engine = Memory": {"migrate"},
+    "insert into marts.check_results (check_name) values ('x')": {"dbt"},
+    "create table marts.other (x UInt8) engine = Memory": {"dbt"},
+    "drop table marts.user_days": {"dbt"},
+    "truncate table raw.events": set(),
+    "alter table raw.events delete where 1": {"migrate"},
+    "drop database raw": set(),
+    "create database other": set(),
+    "select value from raw.dead_letters": {"migrate", "ingest", "dbt", "quality"},
+    "select * from marts.user_days limit 1": {"dbt", "api", "grafana", "analysts", "quality"},
+    "select * from raw.event_ids limit 1": {"migrate", "ingest", "dbt", "quality"},
+    "select * from file('/etc/passwd', LineAsString)": set(),
+    "select * from url('http://127.0.0.1:1/', LineAsString)": set(),
+    "create user other": set(),
+    "grant select on raw.* to default": set(),
+    "system shutdown": set(),
+}
+
+
+@pytest.mark.parametrize("account", accounts.names())
+def test_an_account_may_do_only_what_it_is_for(deployment: Deployment, account: str) -> None:
+    with deployment.as_account(account) as platform:
+        for statement, entitled in FORBIDDEN.items():
+            if account not in entitled:
+                with pytest.raises(DatabaseError, match=REFUSED):
+                    platform.client.command(statement)
+
+
+def test_the_api_answers_with_its_own_rights(deployment: Deployment) -> None:
+    with deployment.as_account("api") as platform, serving(platform.settings) as api:
+        assert api.get("/readyz").status_code == 200
+        answer = api.stats(1, include="by_game").json()
+        assert answer["lifetime_active_days"] > 0
+        assert answer["meta"]["status"] == "fresh"
+        for path in ("/api/auth/profile", "/api/actions/recent/1"):
+            assert api.get(path, headers=api.as_user(1)).status_code == 200, path
+
+
+def test_the_exporter_and_the_proof_have_what_they_need(deployment: Deployment) -> None:
+    with deployment.as_account("quality") as platform:
+        assert len(list(warehouse.read(platform.client))) > 10
+        told = {family.name: family for family in pipeline.read(platform.client)}
+        assert told["tally_marts_messages_behind"].samples[0].value == 0
+        platform.client.insert(
+            "marts.verifications",
+            [[0, 1, 0.1]],
+            column_names=["differences", "compared", "seconds"],
+        )
+
+
+def test_a_limit_of_an_account_is_not_its_own_to_raise(deployment: Deployment) -> None:
+    with deployment.as_account("analysts") as platform:
+        assert platform.client.command("select getSetting('max_execution_time')") == 300
+        platform.client.command("select 1 settings max_execution_time = 10")
+        for setting, value in {"max_execution_time": 301, "readonly": 0}.items():
+            with pytest.raises(DatabaseError, match=r"Code: (452|164)\b"):
+                platform.client.command(f"select 1 settings {setting} = {value}")
