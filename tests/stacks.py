@@ -5,9 +5,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,10 @@ IN_FLIGHT = 200
 
 @dataclass(frozen=True)
 class Stack:
-    """A running stack in `home`."""
+    """A running stack in `home`, whose commands get nothing of the caller's `TALLY_*`."""
 
     home: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def settings(self) -> Settings:
@@ -37,7 +38,7 @@ class Stack:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("TALLY_")}
         return subprocess.Popen(
             [sys.executable, "-m", "tally", *arguments, "--home", str(self.home)],
-            env=environment,
+            env={**environment, **self.environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

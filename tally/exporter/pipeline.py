@@ -19,7 +19,7 @@ select
     toUnixTimestamp(max(check_results.evaluated_at)) as last_evaluated
 from marts.check_results as check_results
 group by check_name
-having max(evaluated_at) > now() - interval 7 day and argMax(run_id, evaluated_at) != 'retired'
+having max(evaluated_at) > now() - interval 7 day and argMax(message, evaluated_at) != 'retired'
 order by check_name
 """
 _LOSS = """

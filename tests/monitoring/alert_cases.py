@@ -322,7 +322,7 @@ CASES: dict[str, Cases] = {
     "DagsterDaemonDown": age(
         named("tally_dagster_daemon_heartbeat_timestamp_seconds", daemon="sensor"),
         {},
-        over=90,
+        over=60,
         waits=60,
         around={
             named("tally_dagster_daemon_heartbeat_timestamp_seconds", daemon="asset"): "0+15x400"

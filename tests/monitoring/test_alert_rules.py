@@ -1,5 +1,6 @@
 """Each alert fires when it should and only then, and its tests notice when it is changed."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -81,6 +82,17 @@ def test_every_section_of_the_runbooks_is_of_an_alert() -> None:
     headings = re.findall(r"(?m)^### (.+)$", (REPOSITORY / "docs" / "runbooks.md").read_text())
     assert headings == list(dict.fromkeys(headings))
     assert set(headings) == alerts().keys()
+
+
+def test_the_runbooks_lead_to_dashboards_that_exist() -> None:
+    page = (REPOSITORY / "docs" / "runbooks.md").read_text()
+    linked = dict(re.findall(r"(?m)^\[(.+)\]: \S+/d/([\w-]+)$", page))
+    assert set(re.findall(r"\*\*Look\*\*:\s\[([^\]]+)\]", page)) == linked.keys()
+    for name, uid in linked.items():
+        assert (
+            json.loads((REPOSITORY / "grafana" / "json" / f"{uid}.json").read_text())["title"]
+            == name
+        )
 
 
 def test_every_alert_has_cases_of_each_kind() -> None:

@@ -1,13 +1,22 @@
 """The exporter answers in time and says who did not, whatever its sources do."""
 
+import http.server
+import ssl
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.x509.oid import NameOID
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
-from tally.exporter import collector
+from tally.exporter import certificates, collector
 from tally.exporter.collector import Sources
 from tally.exporter.families import gauge
 
@@ -64,3 +73,44 @@ def test_to_register_it_asks_nobody() -> None:
         raise AssertionError("asked")
 
     CollectorRegistry().register(Sources({"any": never}))
+
+
+def test_a_certificate_is_told_by_its_end_also_where_nobody_may_trust_it(tmp_path: Path) -> None:
+    ends = datetime.now(UTC).replace(microsecond=0) - timedelta(days=1)
+    with _https_server(tmp_path, ends) as port:
+        endpoints = {
+            "api": f"https://127.0.0.1:{port}",
+            "dagster": "http://127.0.0.1:1",
+            "jwks": None,
+        }
+        (family,) = certificates.read(endpoints, timeout_seconds=5)
+    assert [(s.labels["endpoint"], s.value) for s in family.samples] == [("api", ends.timestamp())]
+
+
+@contextmanager
+def _https_server(folder: Path, ends: datetime) -> Iterator[int]:
+    key = generate_private_key(SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(ends - timedelta(days=9))
+        .not_valid_after(ends)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    (folder / "server.pem").write_bytes(
+        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        + certificate.public_bytes(pem)
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "server.pem")
+    server = http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

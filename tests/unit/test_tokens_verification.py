@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -17,9 +18,16 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jwt.algorithms import OKPAlgorithm, RSAAlgorithm
+from prometheus_client import CollectorRegistry
 
 from serving_api.problems import ProblemError
-from serving_api.security.keys import COOL_DOWN_SECONDS, REFRESH_SECONDS, KeySet, parse_jwks
+from serving_api.security.keys import (
+    COOL_DOWN_SECONDS,
+    REFRESH_SECONDS,
+    KeyMetrics,
+    KeySet,
+    parse_jwks,
+)
 from serving_api.security.tokens import MAX_TOKEN_LENGTH, Principal, TokenVerifier
 from tally.tokens import Role
 
@@ -234,6 +242,21 @@ async def test_a_revoked_key_of_a_file_stops_working_at_once(jwks_file: Path) ->
     assert await keys.find("ed")
     _write(jwks_file, {"keys": [jwk(RSA, "rsa")]})
     assert await keys.find("ed") is None
+
+
+async def test_the_age_of_the_keys_is_that_of_their_file(jwks_file: Path) -> None:
+    registry = CollectorRegistry()
+    keys = KeySet(str(jwks_file), Clock(), KeyMetrics(registry))
+    await keys.refresh()
+    _write(jwks_file, {"keys": [jwk(RSA, "rsa")]})
+    os.utime(jwks_file, (1e9, 1e9))
+    await keys.find("rsa")
+    assert registry.get_sample_value("tally_jwks_keys") == 1
+    assert registry.get_sample_value("tally_jwks_modified_timestamp_seconds") == 1e9
+    _write(jwks_file, {"keys": "none"})
+    await keys.find("rsa")
+    assert registry.get_sample_value("tally_jwks_keys") == 1, "what cannot be read changes nothing"
+    assert registry.get_sample_value("tally_jwks_modified_timestamp_seconds") == 1e9
 
 
 async def test_a_known_token_dies_with_its_key_and_at_its_end(jwks_file: Path) -> None:

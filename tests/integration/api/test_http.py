@@ -181,7 +181,9 @@ def test_metrics_are_by_route_template_with_bounded_labels(api: Client, settings
         api.get(f"/scan/{nth}")
         api.request(f"SCAN{nth}", "/healthz")
     api.stats(1)
+    api.get("/api/users/stats", headers={"Authorization": "Bearer of nothing"})
     metrics = httpx.get(f"http://127.0.0.1:{settings.api_metrics_port}/metrics").text
+    assert 'tally_http_refusals_total{reason="unauthorized"}' in metrics
     routes = set(re.findall(r'tally_http_requests_total\{.*?route="(.*?)"', metrics))
     methods = set(re.findall(r'tally_http_requests_total\{method="(.*?)"', metrics))
     assert routes <= {

@@ -8,6 +8,7 @@ import pytest
 
 from orchestration.lib.exclusive import exclusively
 from orchestration.lib.publication import CheckResult, record
+from tally.exporter import pipeline
 from tests.integration.orchestration.conftest import CodeLocation
 from tests.platform import action
 
@@ -29,6 +30,15 @@ def published_days(location: CodeLocation, user: int) -> int:
 
 def failed_checks(result: dg.ExecuteInProcessResult) -> set[str]:
     return {each.check_name for each in result.get_asset_check_evaluations() if not each.passed}
+
+
+def exported(location: CodeLocation) -> dict[tuple[str, str], float]:
+    """What the exporter tells of the pipeline: value by metric and check."""
+    return {
+        (sample.name, sample.labels.get("check", "")): sample.value
+        for metric in pipeline.read(location.platform.client)
+        for sample in metric.samples
+    }
 
 
 def test_what_was_built_and_checked_is_published_and_the_run_says_what_it_touched(
@@ -106,12 +116,20 @@ def test_a_failed_blocking_test_holds_the_published_state_and_its_healing_releas
     assert published_days(code_location, user) == 1
     assert code_location.value("select status from marts.freshness") == "held"
     assert code_location.value("select held_by from marts.freshness") == told
+    told_prometheus = exported(code_location)
+    assert told_prometheus["tally_quality_held", ""] == 1
+    assert told_prometheus["tally_marts_messages_behind", ""] == 1
+    assert all(told_prometheus["tally_quality_check_failed", check] == 1 for check in told)
 
     # Whatever touches the day computes it anew from raw.
     platform.store([action(user, "LOGOUT", "2026-03-01T13:00:00Z")])
     assert code_location.run("materialize").success
     assert published_days(code_location, user) == 2
     assert code_location.value("select status from marts.freshness") == "fresh"
+    told_prometheus = exported(code_location)
+    assert told_prometheus["tally_quality_held", ""] == 0
+    assert told_prometheus["tally_marts_messages_behind", ""] == 0
+    assert all(told_prometheus["tally_quality_check_failed", check] == 0 for check in told)
 
 
 def test_a_check_that_is_no_longer_in_the_code_holds_nothing(
@@ -124,3 +142,4 @@ def test_a_check_that_is_no_longer_in_the_code_holds_nothing(
     assert code_location.run("materialize").success
     assert published_days(code_location, user) == 1
     assert code_location.value("select status from marts.freshness") == "fresh"
+    assert ("tally_quality_check_failed", gone.check_name) not in exported(code_location)
