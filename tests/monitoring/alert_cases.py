@@ -329,8 +329,8 @@ CASES: dict[str, Cases] = {
         },
     ),
     "DagsterRunFailed": level(
-        named("tally_dagster_last_run_failed", job="deep"),
-        {"job": "deep"},
+        named("tally_dagster_last_run_failed", exported_job="deep"),
+        {"exported_job": "deep"},
         beyond=1,
         edge=0,
         well=0,
@@ -395,7 +395,9 @@ CASES: dict[str, Cases] = {
     "SigningKeysOld": age("tally_jwks_modified_timestamp_seconds", {}, over=7776000, waits=3600),
     "NoSigningKeys": level("tally_jwks_keys", {}, beyond=0, edge=1, well=2, waits=60),
     # Ingestion
-    "IngestNotReady": level("tally_ingest_ready", {}, beyond=0, edge=1, well=1, waits=60),
+    "IngestNotReady": level(
+        named("tally_ingest_ready", **HERE), HERE, beyond=0, edge=1, well=1, waits=60
+    ),
     "IngestPaused": level("tally_ingest_paused", {}, beyond=1, edge=0, well=0, waits=0),
     "IngestLagHigh": level(
         named(LAG, partition="0"),

@@ -78,6 +78,14 @@ def test_an_alert_says_how_bad_it_is_and_leads_to_its_runbook(rule: dict[str, An
     assert "**Run**" in section
 
 
+def test_an_alert_speaks_only_of_labels_that_it_has() -> None:
+    for path in ALERT_FILES:
+        for rule in rules_of(path):
+            spoken = re.findall(r"\$labels\.(\w+)", "".join(rule["annotations"].values()))
+            fired = [labels for case in CASES[rule["alert"]].cases for labels in case.fires]
+            assert any(set(spoken) <= labels.keys() for labels in fired), rule["alert"]
+
+
 def test_every_section_of_the_runbooks_is_of_an_alert() -> None:
     headings = re.findall(r"(?m)^### (.+)$", (REPOSITORY / "docs" / "runbooks.md").read_text())
     assert headings == list(dict.fromkeys(headings))
