@@ -37,6 +37,7 @@ from serving_api.realtime.feed import Feed
 from serving_api.realtime.hub import Hub
 from serving_api.realtime.metrics import RealtimeMetrics
 from serving_api.realtime.platform import Platform
+from serving_api.realtime.shortcut import SocketShortcut
 from serving_api.security.access import require_rows
 from serving_api.security.audit import AuditLog
 from serving_api.security.gate import gate
@@ -178,6 +179,7 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
         )
     app.add_middleware(BodyLimit)
     app.add_middleware(RequestEnvelope, metrics=RequestMetrics(registry))
+    app.add_middleware(SocketShortcut, routes=realtime_router.routes)
     describe(app)
     return app
 

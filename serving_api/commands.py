@@ -17,6 +17,14 @@ from tally.settings import Settings
 
 UNREAD_MS = 60_000
 
+_LINES_OF_A_SOCKET = (
+    '%s - "WebSocket',
+    "connection open",
+    "connection closed",
+    "connection rejected",
+    "ASGI callable returned without completing handshake",
+)
+
 
 @click.command()
 @with_settings
@@ -78,8 +86,8 @@ def server_config(app: FastAPI) -> uvicorn.Config:
 
 
 def _is_of_more_than_a_socket(record: logging.LogRecord) -> bool:
-    """uvicorn writes a line for each socket, and calls one that was refused with 403 a bug."""
-    return not str(record.msg).startswith(('%s - "WebSocket', "ASGI callable returned without"))
+    """uvicorn writes lines for each socket, and calls one that was refused with 403 a bug."""
+    return not str(record.msg).startswith(_LINES_OF_A_SOCKET)
 
 
 def _take_as_many_connections_as_allowed() -> None:

@@ -67,7 +67,8 @@ class Connection:
         self._socket = socket
         self._numbers = numbers
         self._metrics = metrics
-        self._events: deque[tuple[str, float | None]] = deque()
+        # Made for the first event: an empty one takes 0.8 kB.
+        self._events: deque[tuple[str, float | None]] | None = None
         self._ready: str | None = None
         self._is_due = False
         self._is_whole_due = True
@@ -82,6 +83,8 @@ class Connection:
         """Send a frame; `appended_at` is the broker's time of its event, Unix seconds."""
         if self.is_closed:
             return
+        if self._events is None:
+            self._events = deque()
         if len(self._events) >= MAX_WAITING:
             self._events.popleft()
             self._metrics.throttled.labels("dropped").inc()
@@ -108,7 +111,7 @@ class Connection:
         self.is_closed = True
         for task in self._tasks.values():
             task.cancel()
-        self._events.clear()
+        self._events = None
 
     def _wake(self) -> None:
         """Have running what there is work for."""

@@ -159,6 +159,8 @@ async def _serve(socket: WebSocket, headers: dict[str, str]) -> None:
         subprotocol=SUBPROTOCOL if SUBPROTOCOL in offered else None,
         headers=[(name.encode(), value.encode()) for name, value in headers.items()],
     )
+    # Nobody asks for them again, and they would be kept for as long as the socket is open.
+    socket.scope["headers"] = []
     try:
         connection = await _signed_in(socket, state, offered)
         with state.hub.listening(connection):

@@ -125,3 +125,17 @@ def test_a_player_without_events_has_zeros_and_no_dates(stack: Stack) -> None:
     assert answer["total_games_played"] == answer["lifetime_active_days"] == 0
     assert answer["first_active_date"] is None
     assert answer["win_rate"] is None
+
+
+def test_the_sockets_answer_and_the_page_has_an_address(stack: Stack) -> None:
+    standard, first, legacy, second = stack.tally("ws-smoke", "--user", "75").splitlines()
+    assert standard.endswith("/api/realtime/sync")
+    assert legacy.strip().endswith("/api/games/ws")
+    for said in (first, second):
+        assert json.loads(said)["type"] == "sync_connected"
+    api = stack.settings.endpoint("api_url")
+    address = stack.tally("page", "--user", "75", "--user", "76").strip()
+    assert address.startswith(f"{api}/#token=")
+    assert address.count("token=") == 2
+    assert stack.status()["page"]["url"] == f"{api}/"
+    assert "<title>Tally</title>" in httpx.get(f"{api}/").text
