@@ -111,7 +111,7 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
             stack.push_async_callback(stats.aclose)
             verifier = TokenVerifier(keys, settings.jwt_issuer, settings.jwt_audience)
             identity = IdentityRepository(warehouse)
-            # After the reader, which drops what it knows of arrivals before the hub reads it anew.
+            # After the reader: arrivals are told in this order.
             hub = Hub(
                 arrivals,
                 keys,

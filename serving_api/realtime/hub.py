@@ -68,7 +68,8 @@ class Hub:
         self._counts: Counter[str] = Counter()
         self._users: dict[int, set[Connection]] = {}
         self._is_ending = False
-        arrivals.tell(self._arrived)
+        # Told after the reader, which by then has dropped what it knew of these users.
+        arrivals.tell(self.numbers_changed)
 
     @contextmanager
     def holding(self, opened: Open) -> Iterator[None]:
@@ -158,10 +159,6 @@ class Hub:
 
     def _world(self) -> tuple[date, bool, bool]:
         return self._clock().date(), self._arrivals.is_reachable, self._is_held()
-
-    def _arrived(self, users: Collection[int] | None) -> None:
-        """Events of these users became readable, and what was cached of them is dropped."""
-        self.numbers_changed(users)
 
     def _end_expired(self) -> None:
         now = time.time() - LEEWAY_SECONDS
