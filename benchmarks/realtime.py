@@ -32,7 +32,8 @@ from tests.servers import start_kafka
 
 CONNECTIONS = 500
 EVENTS = 1_000
-RATE = 40
+# Events a second; the ingestion and the warehouse that count them have the same two cores.
+RATE = 10
 ROUNDS_OF_A_USER = 2
 IDLE = 5_000
 IDLE_SECONDS = 30
@@ -62,7 +63,12 @@ def live_platform() -> Iterator[tuple[Platform, Settings]]:
                 for nth in range(ROUNDS_OF_A_USER)
             )
         platform.materialize()
-        pipeline = Pipeline(Path(folder), platform.settings.endpoint("clickhouse_url"), broker.url)
+        pipeline = Pipeline(
+            Path(folder),
+            platform.settings.endpoint("clickhouse_url"),
+            broker.url,
+            {"ingest_linger_ms": Settings().ingest_linger_ms},
+        )
         pipeline.start()
         try:
             yield platform, pipeline.settings
