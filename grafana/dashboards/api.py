@@ -240,12 +240,7 @@ BOARD = Board(
                     kind="timeseries",
                     unit="cps",
                     about="/api/games/ws, which is to go: accepted and refused ones.",
-                    queries=[
-                        PromQl(
-                            f"sum(rate(ws_legacy_games_connections_total{{{JOB}}}[$__rate_interval]))",
-                            "legacy",
-                        )
-                    ],
+                    queries=[_rate_by("ws_legacy_games_connections_total", "outcome")],
                     runbook="#legacywebsocketinuse",
                     thresholds=Thresholds(GREEN, ((0.001, YELLOW),)),
                 ),

@@ -19,7 +19,7 @@ from grafana.dashboards.queries import CLICKHOUSE, PROMETHEUS, PromQl, Sql
 
 TAG = "tally"
 # Where docker-compose.yml publishes `tally docs`.
-DOCS = "http://localhost:8080"
+DOCS = "http://127.0.0.1:8080"
 
 
 @dataclass(frozen=True)

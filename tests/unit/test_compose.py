@@ -336,6 +336,24 @@ def test_an_address_in_a_setting_is_a_service_that_shares_a_network() -> None:
             assert {*service["networks"]} & {*SERVICES[host[1]]["networks"]}, f"{name}: {variable}"
 
 
+def test_alertmanager_has_the_secrets_that_its_routes_name() -> None:
+    routes = (ROOT / "grafana" / "alertmanager" / "alertmanager.yml").read_text()
+    named = set(re.findall(r"/run/secrets/(\w+)", routes))
+    assert named == set(SERVICES["alertmanager"]["secrets"])
+
+
+def test_prometheus_scrapes_services_on_the_ports_that_they_listen_on() -> None:
+    file = ROOT / "grafana" / "prometheus" / "prometheus.yml"
+    for job in yaml.safe_load(file.read_text())["scrape_configs"]:
+        (target,) = job["static_configs"][0]["targets"]
+        name, _, port = target.partition(":")
+        if name == "localhost":
+            continue
+        assert port in SERVICES[name]["environment"].values()
+        assert SERVICES[name]["environment"]["TALLY_METRICS_HOST"] == "0.0.0.0"
+        assert "monitoring" in SERVICES[name]["networks"]
+
+
 def test_production_changes_only_services_that_there_are() -> None:
     assert set(PRODUCTION["services"]) <= set(SERVICES)
     for name in OURS.keys() - {"simulator"}:
