@@ -37,7 +37,15 @@ CHECKS = [
     content_type_conformance,
     response_schema_conformance,
 ]
-OPERATIONS = sorted({found for router in ROUTERS for found in operations(router.routes)})
+# Not in the document: the page and the sockets. An answer of the stream does not end; what it does
+# with an id is in test_realtime.py.
+UNDOCUMENTED = {"/", "/page/{name}", "/api/metrics/stream"}
+OPERATIONS = sorted(
+    (method, path)
+    for router in ROUTERS
+    for method, path in operations(router.routes)
+    if method != "WEBSOCKET" and path not in UNDOCUMENTED
+)
 
 
 @pytest.fixture(scope="module")

@@ -531,6 +531,8 @@ def test_the_stream_says_what_a_get_answers_when_the_marts_are_new(
     ).result_rows
     assert (dau, rounds) == (after["today"]["dau"], after["today"]["rounds"])
     assert users == after["totals"]["users"]
+    too_long = {**api.as_user(user), "Last-Event-ID": "x" * 65}
+    assert api.get("/api/metrics/stream", headers=too_long).status_code == 422
     # Who was away is told what came meanwhile; who never was here, or elsewhere, the newest.
     with streaming(api, **{"Last-Event-ID": first}) as events:
         assert snapshot(events) == (second, after)
