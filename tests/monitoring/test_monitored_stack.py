@@ -22,6 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tally.exporter.dagster import LOSS_CHECK
 from tally.local.stack import Stack as LocalStack
 from tally.warehouse import connect
+from tests.monitoring import panels
 from tests.monitoring.promtool import PROMETHEUS, alerts, recordings
 from tests.stacks import Stack
 
@@ -29,6 +30,7 @@ DOCS = PROMETHEUS.parents[1] / "docs"
 # A scrape of the exporter takes half a second, and more where others have the cores.
 INTERVAL_S = 5
 LIMIT_S = 90
+PANELS_LIMIT_S = 180  # the sensor's run publishes what was played
 HEARTBEAT_LIMIT_S = 60 + 30  # the alert's, and the time between two beats
 
 pytestmark = [
@@ -149,6 +151,22 @@ def test_every_rule_can_be_evaluated_and_a_healthy_stack_raises_no_alert(stack: 
     jobs = {"cc-webapp-backend", "tally-ingest", "tally-exporter", "prometheus"}
     until(lambda: up() == jobs, "a scrape of every target")
     until(lambda: not active_alerts(stack), "the end of the alerts of the start")
+
+
+def test_every_panel_of_prometheus_has_data(stack: Stack) -> None:
+    panels.play(stack)
+    left: dict[str, str] = {}
+
+    def all_tell_something() -> bool:
+        # A rate needs what happens between two scrapes.
+        stack.stats([panels.FIRST_USER])
+        left.clear()
+        left.update(panels.without_data(stack))
+        return not left
+
+    with suppress(AssertionError):
+        until(all_tell_something, "data in each panel", PANELS_LIMIT_S)
+    assert left == {}
 
 
 def test_what_the_runbooks_ask_the_warehouse_can_be_asked(stack: Stack) -> None:
