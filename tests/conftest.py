@@ -28,12 +28,13 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep what shares servers in one process of `make test`, in its order.
 
-    A folder of `integration` and the analysts' share theirs over the session; elsewhere a file is
-    alone.
+    A folder of `integration`, the analysts' and the one of what is deployed share theirs over the
+    session; elsewhere a file is alone.
     """
     for item in items:
-        shared = {"integration", "analysts", "deployed"} & set(item.path.relative_to(TESTS).parts)
-        item.add_marker(pytest.mark.xdist_group(str(item.path.parent if shared else item.path)))
+        file = item.path.relative_to(TESTS)
+        shared = file.parts[0] in {"integration", "analysts", "deployed"}
+        item.add_marker(pytest.mark.xdist_group(str(file.parent if shared else file)))
 
 
 @pytest.hookimpl(wrapper=True)
