@@ -5,7 +5,6 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
-from itertools import chain
 from typing import Any
 
 import aiohttp
@@ -60,16 +59,20 @@ async def compare_answers(
                 await _ask(session, token_of, question, proof)
                 progress()
 
+        unanswered: list[BaseException] = []
         try:
             async with asyncio.TaskGroup() as workers:
                 for _ in range(IN_FLIGHT):
                     workers.create_task(work())
         except* (aiohttp.ClientError, TimeoutError) as errors:
-            first = next(iter(chain(errors.exceptions)))
-            raise TallyError(
-                f"The API at {api_url} stopped answering: {type(first).__name__}: {first}.",
-                hint="`tally status` and `tally logs` tell more about the local stack.",
-            ) from errors
+            unanswered.extend(errors.exceptions)
+    # Raised out here: Python 3.11.2 wraps what is raised in there in a group of its own.
+    if unanswered:
+        first = unanswered[0]
+        raise TallyError(
+            f"The API at {api_url} stopped answering: {type(first).__name__}: {first}.",
+            hint="`tally status` and `tally logs` tell more about the local stack.",
+        ) from first
 
 
 async def _ask(

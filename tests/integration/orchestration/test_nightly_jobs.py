@@ -53,7 +53,7 @@ def test_the_nightly_run_reconciles_all_users_counts_and_documents(
     (docs,) = run.asset_materializations_for_node("quality__data_docs")
     assert docs.metadata["failed"].value == 0
 
-    served = serve(pages(code_location.platform.settings), 0)
+    served = serve(pages(code_location.platform.settings), "127.0.0.1", 0)
     with served:
         threading.Thread(target=served.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{served.server_port}"

