@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,19 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
             report.outcome = "failed"
             report.longrepr = f"{item.nodeid} was skipped in CI: {reason}"
     return report
+
+
+@pytest.fixture(scope="module", autouse=True)
+def environment_of_a_module() -> Iterator[None]:
+    """What a module sets in the environment ends with it.
+
+    A code location, which sets the warehouse's address when it is imported, gave its own to the
+    unit tests that followed it in the same process.
+    """
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ class CodeLocation:
     platform: Platform
     definitions: dg.Definitions
     instance: dg.DagsterInstance
+    environment: dict[str, str]
 
     def run(self, job: str, **options: Any) -> dg.ExecuteInProcessResult:
         """Run a job to its end; a failed run is a result too."""
@@ -33,21 +34,28 @@ class CodeLocation:
 
 
 @pytest.fixture(scope="session")
-def code_location(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CodeLocation]:
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CodeLocation]:
     with running_platform(tmp_path_factory.mktemp("orchestration")) as platform:
-        settings = platform.settings
-        ensure_manifest(settings)
+        ensure_manifest(platform.settings)
         before = dict(os.environ)
-        os.environ["TALLY_HOME"] = str(settings.home)
-        os.environ |= settings.warehouse_environment()
+        os.environ["TALLY_HOME"] = str(platform.settings.home)
+        os.environ |= platform.settings.warehouse_environment()
         # The definitions are made for the warehouse of the environment when they are imported.
         from orchestration.definitions import defs
 
-        (dagster_home := platform.folder / "dagster").mkdir()
-        with dg.DagsterInstance.local_temp(str(dagster_home)) as instance:
-            yield CodeLocation(platform, defs, instance)
+        environment = dict(os.environ)
         os.environ.clear()
         os.environ.update(before)
+        (dagster_home := platform.folder / "dagster").mkdir()
+        with dg.DagsterInstance.local_temp(str(dagster_home)) as instance:
+            yield CodeLocation(platform, defs, instance, environment)
+
+
+@pytest.fixture(scope="module")
+def code_location(loaded: CodeLocation) -> CodeLocation:
+    """The code location, with its environment in this process until the module ends."""
+    os.environ.update(loaded.environment)
+    return loaded
 
 
 _user_ids = iter(range(1, 1_000_000))
