@@ -3,49 +3,30 @@
 import socket
 import threading
 from contextlib import suppress
-from types import TracebackType
-from typing import Self
 from urllib.parse import urlsplit
+
+from tests.forwarding import READ_BYTES, Forwarder
 
 TOKEN = b"insert_deduplication_token="
 
 
-class Proxy:
+class Proxy(Forwarder):
     """Forwards connections, with faults that may be changed while it runs."""
 
     def __init__(self, upstream: str) -> None:
         """Listen on a free loopback port."""
-        split = urlsplit(upstream)
-        self._upstream = (str(split.hostname), int(split.port or 80))
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.loses_answers_about = ""  # what names it is done without an answer
         self.added_settings = ""  # to inserts with a token, as a profile would: readonly=1
-        threading.Thread(target=self._accept, daemon=True).start()
+        split = urlsplit(upstream)
+        super().__init__((str(split.hostname), int(split.port or 80)))
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._listener.close()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
-
-    def _serve(self, client: socket.socket) -> None:
-        with client, suppress(OSError), socket.create_connection(self._upstream) as server:
+    def serve(self, client: socket.socket) -> None:
+        """Forward both ways, with the faults of now."""
+        with socket.create_connection(self.upstream) as server:
             lost = threading.Event()
             back = threading.Thread(target=self._answer, args=(server, client, lost), daemon=True)
             back.start()
-            while data := client.recv(65_536):
+            while data := client.recv(READ_BYTES):
                 if self.added_settings:
                     data = data.replace(TOKEN, self.added_settings.encode() + b"&" + TOKEN, 1)
                 if self.loses_answers_about and self.loses_answers_about.encode() in data:
@@ -55,7 +36,7 @@ class Proxy:
     @staticmethod
     def _answer(server: socket.socket, client: socket.socket, lost: threading.Event) -> None:
         with suppress(OSError):
-            while data := server.recv(65_536):
+            while data := server.recv(READ_BYTES):
                 if lost.is_set():
                     break
                 client.sendall(data)
