@@ -37,9 +37,8 @@ from serving_api.actions.messages import new_event_id
 from tally.settings import Settings
 from tally.tokens import LocalSigner
 from tests.integration.api.serving import free_port
-from tests.integration.ingest.pipeline import PARTITIONS, Pipeline
+from tests.integration.ingest.pipeline import ingesting
 from tests.platform import Platform, action, running_platform
-from tests.servers import start_kafka
 
 USERS = 10_000
 ROUNDS_OF_A_USER = 20
@@ -113,21 +112,26 @@ def filled_platform() -> Iterator[Platform]:
         tempfile.TemporaryDirectory() as folder,
         running_platform(Path(folder)) as platform,
     ):
-        for first in range(1, USERS + 1, 1_000):
-            platform.store(
-                action(
-                    user,
-                    "SLOT_SPIN",
-                    f"2026-{1 + nth % 10:02}-{1 + user % 28:02}T10:00:00Z",
-                    round_id=f"{user}-{nth}",
-                    bet=10,
-                    payout=nth,
-                )
-                for user in range(first, first + 1_000)
-                for nth in range(ROUNDS_OF_A_USER)
-            )
-        platform.materialize()
+        fill(platform, USERS, ROUNDS_OF_A_USER)
         yield platform
+
+
+def fill(platform: Platform, users: int, rounds_of_a_user: int) -> None:
+    """Let `users`, a multiple of 1,000, have played their rounds, materialized."""
+    for first in range(1, users + 1, 1_000):
+        platform.store(
+            action(
+                user,
+                "SLOT_SPIN",
+                f"2026-{1 + nth % 10:02}-{1 + user % 28:02}T10:00:00Z",
+                round_id=f"{user}-{nth}",
+                bet=10,
+                payout=nth,
+            )
+            for user in range(first, first + 1_000)
+            for nth in range(rounds_of_a_user)
+        )
+    platform.materialize()
 
 
 @dataclass(frozen=True)
@@ -335,19 +339,12 @@ def visibility(platform: Platform, trials: int = 1_000) -> None:
             await asyncio.gather(*map(in_turn, users))
         return written, visible
 
-    with start_kafka(platform.folder / "broker", partitions=PARTITIONS) as broker:
-        pipeline = Pipeline(
-            platform.folder,
-            platform.settings.endpoint("clickhouse_url"),
-            broker.url,
-            {"ingest_linger_ms": 200},
-        )
-        pipeline.start()
-        try:
-            with serving(platform, kafka_bootstrap=broker.url) as api:
-                written, visible = http_load.run(run(api))
-        finally:
-            pipeline.end()
+    url = platform.settings.endpoint("clickhouse_url")
+    with (
+        ingesting(platform.folder, url, {"ingest_linger_ms": 200}) as pipeline,
+        serving(platform, kafka_bootstrap=pipeline.broker_url) as api,
+    ):
+        written, visible = http_load.run(run(api))
     report("accepted", written)
     report("visible", visible)
     print(f"{unavailable} answers were 503")

@@ -22,13 +22,12 @@ import click
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from benchmarks.api_under_load import Api, report, serving
+from benchmarks.api_under_load import Api, fill, report, serving
 from serving_api.realtime.endpoints import SYNC
 from tally.settings import Settings
 from tally.tokens import LocalSigner
-from tests.integration.ingest.pipeline import PARTITIONS, Pipeline
-from tests.platform import Platform, action, running_platform
-from tests.servers import start_kafka
+from tests.integration.ingest.pipeline import ingesting
+from tests.platform import Platform, running_platform
 
 CONNECTIONS = 500
 EVENTS = 1_000
@@ -47,33 +46,12 @@ def live_platform() -> Iterator[tuple[Platform, Settings]]:
     with (
         tempfile.TemporaryDirectory() as folder,
         running_platform(Path(folder)) as platform,
-        start_kafka(Path(folder) / "broker", partitions=PARTITIONS) as broker,
     ):
-        for first in range(1, IDLE + 1, 1_000):
-            platform.store(
-                action(
-                    user,
-                    "SLOT_SPIN",
-                    f"2026-{1 + nth:02}-{1 + user % 28:02}T10:00:00Z",
-                    round_id=f"{user}-{nth}",
-                    bet=10,
-                    payout=nth,
-                )
-                for user in range(first, first + 1_000)
-                for nth in range(ROUNDS_OF_A_USER)
-            )
-        platform.materialize()
-        pipeline = Pipeline(
-            Path(folder),
-            platform.settings.endpoint("clickhouse_url"),
-            broker.url,
-            {"ingest_linger_ms": Settings().ingest_linger_ms},
-        )
-        pipeline.start()
-        try:
+        fill(platform, IDLE, ROUNDS_OF_A_USER)
+        url = platform.settings.endpoint("clickhouse_url")
+        linger = {"ingest_linger_ms": Settings().ingest_linger_ms}
+        with ingesting(Path(folder), url, linger) as pipeline:
             yield platform, pipeline.settings
-        finally:
-            pipeline.end()
 
 
 async def signed_in(api: Api, stack: AsyncExitStack, users: range) -> dict[int, ClientConnection]:

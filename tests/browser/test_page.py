@@ -18,9 +18,8 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from tally.tokens import mint
 from tests.browser.cuttable import Network
 from tests.integration.api.serving import Client, serving
-from tests.integration.ingest.pipeline import PARTITIONS, Pipeline
+from tests.integration.ingest.pipeline import ingesting
 from tests.platform import Platform, action, running_platform
-from tests.servers import start_kafka
 
 AXE = Path(__file__).parent / "axe" / "axe.min.js"
 LIMIT_MS = 30_000
@@ -36,14 +35,10 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
 @pytest.fixture(scope="module")
 def api(platform: Platform) -> Iterator[Client]:
     """The API with a broker and ingestion behind it."""
-    with start_kafka(platform.folder / "broker", partitions=PARTITIONS) as broker:
-        url = platform.settings.endpoint("clickhouse_url")
-        pipeline = Pipeline(platform.folder, url, broker.url)
-        pipeline.start()
-        changes = {"kafka_bootstrap": broker.url, "api_rate_limit": 100_000}
+    with ingesting(platform.folder, platform.settings.endpoint("clickhouse_url")) as pipeline:
+        changes = {"kafka_bootstrap": pipeline.broker_url, "api_rate_limit": 100_000}
         with serving(platform.settings.model_copy(update=changes)) as client:
             yield client
-        pipeline.end()
 
 
 # Not for the session: while Playwright is there, no other test can run an event loop.

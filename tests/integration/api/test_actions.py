@@ -14,7 +14,7 @@ from serving_api.actions.messages import new_event_id
 from tally.tokens import Role
 from tests.integration.api.serving import Client, free_port, serving
 from tests.integration.api.test_injections import INJECTIONS
-from tests.integration.ingest.pipeline import PARTITIONS, Pipeline
+from tests.integration.ingest.pipeline import PARTITIONS, Pipeline, ingesting
 from tests.platform import Platform
 from tests.servers import start_kafka
 
@@ -23,12 +23,9 @@ NewUser = Callable[[], int]
 
 @pytest.fixture(scope="module")
 def pipeline(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
-    folder = tmp_path_factory.mktemp("actions")
-    with start_kafka(folder / "broker", partitions=PARTITIONS) as broker:
-        made = Pipeline(folder, platform.settings.endpoint("clickhouse_url"), broker.url)
-        made.start()
+    url = platform.settings.endpoint("clickhouse_url")
+    with ingesting(tmp_path_factory.mktemp("actions"), url) as made:
         yield made
-        made.end()
 
 
 @pytest.fixture(scope="module")

@@ -20,9 +20,8 @@ from tally.settings import Settings
 from tally.tokens import Role, ensure_local_keys, mint, revoke_key, rotate_keys
 from tests.integration.api.serving import Client, free_port, serving
 from tests.integration.api.sockets import Socket, opened
-from tests.integration.ingest.pipeline import PARTITIONS, Pipeline
+from tests.integration.ingest.pipeline import Pipeline, ingesting
 from tests.platform import Platform, action
-from tests.servers import start_kafka
 
 NewUser = Callable[[], int]
 ORIGIN = "https://play.example"
@@ -30,12 +29,9 @@ ORIGIN = "https://play.example"
 
 @pytest.fixture(scope="module")
 def pipeline(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
-    folder = tmp_path_factory.mktemp("realtime")
-    with start_kafka(folder / "broker", partitions=PARTITIONS) as broker:
-        made = Pipeline(folder, platform.settings.endpoint("clickhouse_url"), broker.url)
-        made.start()
+    url = platform.settings.endpoint("clickhouse_url")
+    with ingesting(tmp_path_factory.mktemp("realtime"), url) as made:
         yield made
-        made.end()
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,8 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from ingest.progress import wait_until_stored
 from tally.settings import Settings
 from tally.warehouse import connect
 from tests.integration.ingest.forked import Forked
+from tests.servers import start_kafka
 
 PARTITIONS = 3
 LIMIT_S = 60
@@ -281,3 +283,17 @@ class Pipeline:
                 found.append((headers, message.value()))
         consumer.close()
         return found
+
+
+@contextmanager
+def ingesting(
+    folder: Path, warehouse_url: str, changes: Mapping[str, object] | None = None
+) -> Iterator[Pipeline]:
+    """Ingestion into the warehouse, from a broker of its own."""
+    with start_kafka(folder / "broker", partitions=PARTITIONS) as broker:
+        pipeline = Pipeline(folder, warehouse_url, broker.url, dict(changes or {}))
+        pipeline.start()
+        try:
+            yield pipeline
+        finally:
+            pipeline.end()
