@@ -98,21 +98,24 @@ def forbidden(detail: str) -> ProblemError:
     return ProblemError(HTTPStatus.FORBIDDEN, "forbidden", "This is not allowed", detail)
 
 
-def too_many_connections(detail: str, limit: int | None) -> ProblemError:
-    """429 for a caller who has as many connections as one may have; 503 where the process has."""
-    if limit is None:
-        return ProblemError(
-            HTTPStatus.SERVICE_UNAVAILABLE,
-            "no-room",
-            "No more connections right now",
-            detail,
-            headers={"Retry-After": "5"},
-        )
+def no_room() -> ProblemError:
+    """503 where the process has as many connections as it takes, or is ending."""
+    return ProblemError(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "no-room",
+        "No more connections right now",
+        "This server has no room for another connection.",
+        headers={"Retry-After": "5"},
+    )
+
+
+def too_many_connections(limit: int) -> ProblemError:
+    """429 for a caller who has as many connections as one may have."""
     return ProblemError(
         HTTPStatus.TOO_MANY_REQUESTS,
         "too-many-connections",
         "Too many connections",
-        detail,
+        f"At most {limit} connections of one caller.",
         headers={"Retry-After": "60"},
         limit=limit,
     )

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from serving_api.arrivals import Arrivals
 from serving_api.clock import Clock
-from serving_api.problems import ProblemError, too_many_connections
+from serving_api.problems import ProblemError, no_room, too_many_connections
 from serving_api.realtime.closing import Close, close_of
 from serving_api.realtime.connection import Connection
 from serving_api.realtime.metrics import RealtimeMetrics
@@ -89,12 +89,10 @@ class Hub:
     def require_room(self, bearer: Principal) -> None:
         """Raise 429 where the caller has as many as one may have, and 503 where all have."""
         if self._is_ending or len(self._open) >= self._in_all:
-            raise too_many_connections("This server has no room for another connection.", None)
+            raise no_room()
         if self._counts[bearer.name] >= self._per_subject:
             self._metrics.throttled.labels("connections").inc()
-            raise too_many_connections(
-                f"At most {self._per_subject} connections of one caller.", self._per_subject
-            )
+            raise too_many_connections(self._per_subject)
 
     @contextmanager
     def listening(self, connection: Connection) -> Iterator[None]:
