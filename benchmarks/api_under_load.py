@@ -139,7 +139,8 @@ class Seen:
     """One answer."""
 
     at: float
-    cold: bool
+    kind: str
+    """`cold`: the user's first; `lapsed`: none in the time for which an answer is kept; `warm`."""
     milliseconds: float
     status: int
     said: str
@@ -155,10 +156,11 @@ async def open_loop(api: Api, users: range, rate: float, seconds: float) -> list
         requests = {user: client.request("GET", STATS, headers[user]) for user in users}
 
         async def ask(user: int, due: float) -> None:
-            cold = due - asked_at.get(user, -CACHE_SECONDS) >= CACHE_SECONDS
-            asked_at.setdefault(user, due)
-            if cold:
-                asked_at[user] = due
+            since = due - asked_at.get(user, float("-inf"))
+            kind = (
+                "cold" if since == float("inf") else "lapsed" if since > CACHE_SECONDS else "warm"
+            )
+            asked_at[user] = due
             try:
                 status, body = await client.ask(requests[user])
                 found = _SAID.search(body)
@@ -167,7 +169,7 @@ async def open_loop(api: Api, users: range, rate: float, seconds: float) -> list
                 status, said = 0, type(error).__name__
             # From when it was due: a generator that falls behind must not hide it.
             took = (time.perf_counter() - started - due) * 1000
-            seen.append(Seen(due, cold, took, status, said))
+            seen.append(Seen(due, kind, took, status, said))
 
         started = time.perf_counter()
         async with asyncio.TaskGroup() as tasks:
@@ -219,23 +221,38 @@ def report(name: str, values: list[float]) -> None:
 
 
 def load(platform: Platform, rate: float = 500, seconds: float = 60) -> None:
-    """Warm and cold latency, errors, and memory."""
+    """Warm and cold latency, errors, and memory, of one minute and of the next."""
+    memory: list[int] = []
+
+    async def run(api: Api) -> list[Seen]:
+        asked = asyncio.create_task(open_loop(api, range(1, USERS + 1), rate, 2 * seconds))
+        for _ in range(8):
+            memory.append(api.process.memory_info().rss >> 20)
+            await asyncio.sleep(seconds / 4)
+        return await asked
+
+    assert platform.server is not None
     with serving(platform) as api:
-        http_load.run(open_loop(api, range(1, 201), 50, 4))
-        before = api.process.memory_info().rss
-        cpu = sum(api.process.cpu_times()[:2])
-        seen = http_load.run(open_loop(api, range(1, USERS + 1), rate, seconds))
-        spent = sum(api.process.cpu_times()[:2]) - cpu
-        after = api.process.memory_info().rss
-        again = http_load.run(open_loop(api, range(1, USERS + 1), rate, seconds))
-        end = api.process.memory_info().rss
-    for run in (seen, again):
-        report("warm", [one.milliseconds for one in run if not one.cold])
-        report("cold", [one.milliseconds for one in run if one.cold])
-        report("all", [one.milliseconds for one in run])
-    print("answers", dict(Counter((one.status, one.said) for one in seen + again)))
-    print(f"API process: {spent / len(seen) * 1000:.2f} ms of CPU a request")
-    print(f"memory MiB: before {before >> 20}, cache filled {after >> 20}, run again {end >> 20}")
+        http_load.run(open_loop(api, range(USERS + 1, USERS + 201), 50, 4))
+        processes = {"API": api.process, "warehouse": psutil.Process(platform.server.pid)}
+        before = {name: _cpu_seconds(process) for name, process in processes.items()}
+        seen = http_load.run(run(api))
+        spent = {name: _cpu_seconds(processes[name]) - before[name] for name in processes}
+        memory.append(api.process.memory_info().rss >> 20)
+    for name, first in (("first minute", 0), ("second minute", seconds)):
+        here = [one for one in seen if first <= one.at < first + seconds]
+        print(name)
+        for kind in ("warm", "lapsed", "cold"):
+            report(kind, [one.milliseconds for one in here if one.kind == kind])
+        report("all", [one.milliseconds for one in here])
+    print("answers", dict(Counter((one.status, one.said) for one in seen)))
+    for name, seconds_of_cpu in spent.items():
+        print(f"{name}: {seconds_of_cpu / len(seen) * 1000:.2f} ms of CPU a request")
+    print(f"memory of the API, MiB, every {seconds / 4:.0f} s: {memory}")
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    return sum(process.cpu_times()[:2])
 
 
 def sharing(platform: Platform, callers: int = 100, seconds: float = 8) -> None:

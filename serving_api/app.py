@@ -126,7 +126,13 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
             cards = Cards(arrivals, identity, hub, clock)
             feed = Feed(settings, hub, realtime_metrics, clock, cards.changed)
             platform = Platform(warehouse, clock, settings.active_day_definition)
-            for work in (arrivals.follow(), hub.watch(), feed.follow(), platform.follow()):
+            for work in (
+                arrivals.follow(),
+                stats.keep_warm(),
+                hub.watch(),
+                feed.follow(),
+                platform.follow(),
+            ):
                 await stack.enter_async_context(_running(work))
             producer = ActionProducer(settings)
             stack.push_async_callback(producer.aclose)

@@ -22,6 +22,8 @@ class Entry:
 
     reading: Reading
     fresh_until: float
+    asked_at: float = float("-inf")
+    """When it was last given to somebody, on the same clock."""
     bodies: dict[object, bytes] = field(default_factory=dict)
     """The answers that were rendered from it, by what makes them differ."""
 

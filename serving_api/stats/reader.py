@@ -6,6 +6,7 @@
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Collection
 from datetime import date
 from typing import Any, Literal
@@ -23,6 +24,12 @@ logger = logging.getLogger(__name__)
 AFTER_SECONDS = 2.0
 PATIENCE_SECONDS = 3.5
 
+# A page asks again when its own copy is old, which is when the cache's is: each such request would
+# wait for the warehouse. So an answer is read anew in the last tenth of its time, many users in one
+# query, where somebody asked for it within twice its time.
+REFRESHED_IN_ITS_LAST = 0.1
+KEPT_WARM = 2.0
+
 Status = Literal["fresh", "catching_up", "stale"]
 """`held` is decided by what the repository reads of the marts, not here."""
 
@@ -35,6 +42,11 @@ class ReaderMetrics:
             "tally_stats_answers",
             "Answers by where they came from: cache, warehouse, stale (the last known).",
             ("source",),
+            registry=registry,
+        )
+        self.refreshed = Counter(
+            "tally_stats_refreshed",
+            "Answers that were read anew before they were old, because they had been asked for.",
             registry=registry,
         )
 
@@ -62,6 +74,8 @@ class StatsReader:
         self._monotonic = monotonic
         self._cache = StatsCache()
         self._loading: dict[int, dict[Question, asyncio.Task[Entry]]] = {}
+        # In the order in which they get old.
+        self._aging: deque[tuple[float, int, Question]] = deque()
         arrivals.tell(self._forget)
 
     async def read(
@@ -85,6 +99,7 @@ class StatsReader:
             status = "catching_up"
         known = self._cache.find(user_id, question)
         if known is not None and not newest and self._is_fresh(known):
+            known.asked_at = self._monotonic()
             self._metrics.answers.labels("cache").inc()
             return known, question, status
         last = self._last_known(user_id, question, fallback)
@@ -99,12 +114,37 @@ class StatsReader:
                 raise
             logger.warning("answering with what is known of a user: %s", error)
             return self._stale(last)
+        entry.asked_at = self._monotonic()
         self._metrics.answers.labels("warehouse").inc()
         return entry, question, status
 
     async def days(self, user_id: int, first: date, last: date) -> list[dict[str, Any]]:
         """One user's days, always from the warehouse; see `StatsRepository.days`."""
         return await self._repository.days(user_id, first, last)
+
+    async def keep_warm(self) -> None:
+        """Read what is asked for again and again before it is old, until cancelled."""
+        while self._cache_seconds > 0:
+            await asyncio.sleep(self._cache_seconds * REFRESHED_IN_ITS_LAST / 4)
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Begin to read anew what is nearly old and was asked for lately."""
+        if not self._arrivals.is_reachable:
+            return
+        now = self._monotonic()
+        soon = now + self._cache_seconds * REFRESHED_IN_ITS_LAST
+        while self._aging and self._aging[0][0] <= soon:
+            _, user_id, question = self._aging.popleft()
+            entry = self._cache.find(user_id, question)
+            # It may have been ended by arrivals, or replaced by one that will have its own turn.
+            if (
+                entry is not None
+                and now < entry.fresh_until <= soon
+                and now - entry.asked_at < self._cache_seconds * KEPT_WARM
+            ):
+                self._load(user_id, question)
+                self._metrics.refreshed.inc()
 
     async def aclose(self) -> None:
         """Stop what is under way."""
@@ -154,8 +194,13 @@ class StatsReader:
         if not is_newest:
             # Arrivals overtook it: good for who asked, and to be known as the last, but not fresh.
             entry.fresh_until = float("-inf")
-        if is_newest or self._cache.find(user_id, question) is None:
+        known = self._cache.find(user_id, question)
+        if is_newest or known is None:
+            if known is not None:
+                entry.asked_at = max(entry.asked_at, known.asked_at)
             self._cache.keep(user_id, question, entry)
+            if self._cache_seconds > 0:
+                self._aging.append((entry.fresh_until, user_id, question))
 
     def _forget(self, users: Collection[int] | None) -> None:
         """Events of these users became readable: what was read before is old."""

@@ -137,6 +137,61 @@ async def test_nothing_is_called_fresh_while_nobody_looks_at_the_ledger() -> Non
     assert await setup.ask(1) == (2, "fresh")
 
 
+async def test_what_is_asked_for_again_is_read_before_it_is_old_so_that_nobody_waits() -> None:
+    setup = Setup()
+    await setup.ask(1)
+    setup.clock.now += 26
+    setup.reader.refresh()
+    assert len(setup.source.asked) == 1, "too early"
+    setup.clock.now += 2
+    setup.reader.refresh()
+    await asyncio.sleep(0.01)
+    setup.reader.refresh()
+    assert len(setup.source.asked) == 2
+    setup.clock.now += 3
+    assert await setup.ask(1) == (2, "fresh")
+    assert len(setup.source.asked) == 2
+
+
+async def test_what_nobody_asks_for_any_more_is_left_to_get_old() -> None:
+    setup = Setup()
+    await setup.ask(1)
+    for _ in range(10):
+        setup.clock.now += 27.5
+        setup.reader.refresh()
+        await asyncio.sleep(0.01)
+    # At 27.5 s and at 55 s; at 82.5 s the last to ask had been 60 s and more ago.
+    assert setup.source.asked == [(1, TODAY)] * 3
+
+
+async def test_what_arrivals_ended_is_not_read_before_somebody_asks() -> None:
+    setup = Setup()
+    for user in (1, 2):
+        await setup.ask(user)
+    setup.arrivals.arrive({1})
+    setup.clock.now += 28
+    setup.reader.refresh()
+    await asyncio.sleep(0.01)
+    assert setup.source.asked[2:] == [(2, TODAY)]
+
+
+async def test_a_refresh_that_fails_leaves_the_answer_until_its_end() -> None:
+    setup = Setup()
+    await setup.ask(1)
+    setup.source.away = True
+    setup.clock.now += 28
+    setup.reader.refresh()
+    await asyncio.sleep(0.01)
+    assert await setup.ask(1) == (1, "fresh")
+    setup.clock.now += 3
+    assert await setup.ask(1) == (1, "stale")
+    setup.arrivals.is_reachable = False
+    setup.source.away = False
+    setup.reader.refresh()
+    await asyncio.sleep(0.01)
+    assert len(setup.source.asked) == 3, "nothing is asked of a warehouse that is known to be away"
+
+
 @pytest.mark.parametrize("noticed", [False, True])
 async def test_without_the_warehouse_the_last_answer_is_stale_and_the_unknown_an_error(
     noticed: bool,
