@@ -32,6 +32,24 @@
 {%- endmacro %}
 
 
+{#- Restricts accepted_round_events to whole rounds: all of `rounds`, a query of user_id and round_id, and
+    maybe others of the same users. `users`: the users of `rounds`, where they are known for less. -#}
+{% macro is_of_rounds(rounds, users=none) -%}
+    {{ return(adapter.dispatch('is_of_rounds', 'tally')(rounds, users)) }}
+{%- endmacro %}
+
+{% macro default__is_of_rounds(rounds, users) -%}
+    (user_id, round_id) in {{ rounds }}
+{%- endmacro %}
+
+{#- By four bytes of a hash, since many more rows are tested than found: of 10 M events 3.2 M against 16,000
+    rounds, in 0.14 s of CPU where the pairs took 0.76 s. Where two rounds have one key, both are taken. -#}
+{% macro clickhouse__is_of_rounds(rounds, users) -%}
+    user_id in {{ users or '(select user_id from ' ~ rounds ~ ')' }}
+    and round_key in (select toUInt32(cityHash64(round_id)) from {{ rounds }})
+{%- endmacro %}
+
+
 {#- The configuration that an event of a round names, of `accepted_round_events`. -#}
 {% macro round_config_version() -%}
     {{ return(adapter.dispatch('round_config_version', 'tally')()) }}

@@ -223,13 +223,7 @@
 {%- endmacro %}
 
 {% macro clickhouse__is_in_a_round_of_this_run(touched) -%}
-    (user_id, round_id) in (
-        select
-            user_id,
-            round_id
-        from ({{ arrivals_in_window() }})
-        where round_id != ''
-    )
+    {{ is_of_rounds('(select user_id, round_id from (' ~ arrivals_in_window() ~ ") where round_id != '')") }}
 {%- endmacro %}
 
 

@@ -22,15 +22,7 @@
         user_id,
         {{ utc_date('occurred_at') }} as date
     from {{ accepted_round_events() }}
-    where
-        user_id in (select user_id from {{ arrived }})
-        and (user_id, round_id) in (
-            select
-                user_id,
-                round_id
-            from {{ arrived }}
-            where round_id != ''
-        )
+    where {{ is_of_rounds('(select user_id, round_id from ' ~ arrived ~ " where round_id != '')") }}
 {%- endmacro %}
 
 
@@ -85,14 +77,16 @@
 
 {#- Restricts the events of rounds to the whole histories of those that have an event on a touched day. -#}
 {% macro is_in_a_round_of_touched_day(touched) -%}
-    user_id in {{ touched.users }}
-    and (user_id, round_id) in (
-        select
-            user_id,
-            round_id
-        from {{ accepted_events() }}
-        where round_id != '' and {{ is_on_touched_day(touched) }}
-    )
+    {% set rounds -%}
+        (
+            select
+                user_id,
+                round_id
+            from {{ accepted_events() }}
+            where round_id != '' and {{ is_on_touched_day(touched) }}
+        )
+    {%- endset %}
+    {{ is_of_rounds(rounds, touched.users) }}
 {%- endmacro %}
 
 

@@ -430,3 +430,39 @@ def test_only_touched_days_are_computed_again(platform: Platform, dbt: WarmDbt) 
         (1, date(2026, 3, 2), True, 0),
         (1, date(2026, 3, 5), True, 0),
     }
+
+
+def test_rounds_whose_keys_collide_are_computed_whole(platform: Platform, dbt: WarmDbt) -> None:
+    """A lookup by `round_key` finds one round more, of the same player, and no number changes."""
+    one, other = platform.client.query(
+        "select min(id), max(id) from (select toString(number) as id from numbers(300000))"
+        " group by toUInt32(cityHash64(id)) having count() = 2 order by min(id) limit 1"
+    ).result_rows[0]
+
+    def spin(user: int, day: int, round_id: str, state: str) -> Action:
+        at = f"2026-03-0{day}T12:00:00Z"
+        return action(user, "SLOT_SPIN", at, round_id=round_id, state=state, bet=1, payout=2)
+
+    stored = [
+        spin(1, 1, one, "settled"),
+        spin(1, 2, other, "started"),
+        spin(1, 3, other, "settled"),
+        spin(2, 4, other, "settled"),
+    ]
+    platform.store(stored)
+    dbt.run(*ALL)
+    before = every_mart(platform)["game_rounds"]
+    void = spin(1, 5, one, "voided")
+    platform.store([void])
+    dbt.run(*ALL)
+    touched = platform.client.query(
+        "select user_id, toDayOfMonth(date) from marts.touched_user_days"
+        " where model = 'user_days' and run_id ="
+        " (select argMax(run_id, version) from marts.materialization_windows) order by all"
+    ).result_rows
+    assert touched == [(1, 1), (1, 2), (1, 3), (1, 5)], "the other round was not looked up"
+    assert marts(platform) == expected([*stored, void])
+    assert len(every_mart(platform)["game_rounds"] - before) == 1
+    incremental = every_mart(platform)
+    dbt.run(*ALL, "--full-refresh")
+    assert every_mart(platform) == incremental
