@@ -1,4 +1,4 @@
-"""The account of every offset: each is in exactly one of events, duplicates, dead letters and gaps.
+"""The account of every offset: each is an event, a duplicate, a dead letter, erased, or a gap.
 
 Read from what is stored and from the broker, not from what ingestion believes it did: the ledger
 itself is one of the things that are checked.
@@ -21,14 +21,16 @@ _OFFSETS = """
 offsets as (
     select
         stream, offset, max(is_event) as is_event, max(is_arrival) as is_arrival,
-        max(is_dead) as is_dead
+        max(is_dead) as is_dead, max(is_erased) as is_erased
     from (
-        select stream, offset, 1 as is_event, 0 as is_arrival, 0 as is_dead
+        select stream, offset, 1 as is_event, 0 as is_arrival, 0 as is_dead, 0 as is_erased
         from raw.events final
         union all
-        select stream, offset, 0, 1, 0 from raw.arrivals
+        select stream, offset, 0, 1, 0, 0 from raw.arrivals
         union all
-        select stream, offset, 0, 0, 1 from raw.dead_letters final
+        select stream, offset, 0, 0, 1, 0 from raw.dead_letters final
+        union all
+        select stream, offset, 0, 0, 0, 1 from raw.erased_offsets
     )
     where stream in (select stream from raw.ingest_ledger where topic = {topic:String})
         or position(stream, concat('/', {topic:String}, '/')) > 0
@@ -45,11 +47,14 @@ with
         where topic = {{topic:String}} and kind = 'stored'
     )
 select
-    stream, found, any(last_offset) as last, countIf(is_event and not is_dead) as events,
+    stream, found, countIf(is_event and not is_dead) as events,
     countIf(is_arrival and not is_event and not is_dead) as duplicates,
     countIf(is_dead and not is_event and not is_arrival) as dead,
+    -- Accepted once and erased; when the range was read again, it was a dead letter.
+    countIf(is_erased and not is_event and not is_arrival and not is_dead) as erased,
     groupArrayIf({EXAMPLES})(offset, is_dead and (is_event or is_arrival)) as contradictory,
-    groupArrayIf({EXAMPLES})(offset, is_event and not is_arrival) as without_arrival
+    groupArrayIf({EXAMPLES})(offset, is_event and not is_arrival) as without_arrival,
+    groupArrayIf({EXAMPLES})(offset, is_erased and (is_event or is_arrival)) as not_erased
 from (
     select offsets.*, ranges.first_offset as found, ranges.last_offset as last_offset
     from offsets asof inner join ranges
@@ -111,6 +116,8 @@ class RangeCount(Struct, frozen=True):
     dead: int = 0
     contradictory: tuple[int, ...] = ()
     without_arrival: tuple[int, ...] = ()
+    erased: int = 0
+    not_erased: tuple[int, ...] = ()
 
 
 class StreamAccount(Struct):
@@ -124,6 +131,7 @@ class StreamAccount(Struct):
     dead_letters: int = 0
     gaps: int = 0
     lost: int = 0
+    erased: int = 0
     faults: list[str] = field(default_factory=list)
 
 
@@ -149,15 +157,19 @@ def take_account(
     strict = {"join_use_nulls": 1}
     rows = read_rows(client, topic)
     counts: dict[str, dict[int, RangeCount]] = defaultdict(dict)
-    for stream, first, _, events, duplicates, dead, contradictory, without in client.query(
-        _RANGES, parameters=parameters, settings=strict
-    ).result_rows:
-        counts[stream][first] = RangeCount(
-            events, duplicates, dead, tuple(contradictory), tuple(without)
+    for row in client.query(_RANGES, parameters=parameters, settings=strict).named_results():
+        counts[row["stream"]][row["found"]] = RangeCount(
+            row["events"],
+            row["duplicates"],
+            row["dead"],
+            tuple(row["contradictory"]),
+            tuple(row["without_arrival"]),
+            row["erased"],
+            tuple(row["not_erased"]),
         )
     by_stream: dict[str, list[LedgerRow]] = defaultdict(list)
-    for row in rows:
-        by_stream[str(row.stream)].append(row)
+    for each in rows:
+        by_stream[str(each.stream)].append(each)
     accounts = {name: account_for(name, found, counts[name]) for name, found in by_stream.items()}
 
     for question, text in (
@@ -227,8 +239,9 @@ def _check_range(account: StreamAccount, row: LedgerRow, count: RangeCount, gaps
     account.events += count.events
     account.duplicates += count.duplicates
     account.dead_letters += count.dead
+    account.erased += count.erased
     where = f"in {row.first_offset} to {row.last_offset}"
-    accepted = count.events + count.duplicates
+    accepted = count.events + count.duplicates + count.erased
     if accepted != row.accepted:
         account.faults.append(
             f"{accepted:,} accepted messages are stored {where}, {row.accepted:,} in the ledger"
@@ -246,6 +259,11 @@ def _check_range(account: StreamAccount, row: LedgerRow, count: RangeCount, gaps
         )
     if count.without_arrival:
         account.faults.append(f"events without arrival {where}: {_examples(count.without_arrival)}")
+    if count.not_erased:
+        account.faults.append(
+            f"erased and still stored {where} (run `tally erase` again): "
+            f"{_examples(count.not_erased)}"
+        )
 
 
 def _compare_with_broker(

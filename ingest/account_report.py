@@ -8,7 +8,7 @@ from ingest.account import Account
 
 def tell(account: Account, console: Console) -> None:
     """Print a row a stream, the faults, and the verdict."""
-    numbers = ("events", "duplicates", "dead letters", "gaps", "lost")
+    numbers = ("events", "duplicates", "dead letters", "erased", "gaps", "lost")
     table = Table("stream", "offsets", box=None, pad_edge=False, header_style="bold")
     for name in numbers:
         table.add_column(name, justify="right")
@@ -23,6 +23,7 @@ def tell(account: Account, console: Console) -> None:
                     each.events,
                     each.duplicates,
                     each.dead_letters,
+                    each.erased,
                     each.gaps,
                     each.lost,
                 )

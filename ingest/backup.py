@@ -7,7 +7,7 @@ again and is the same event.
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
@@ -34,6 +34,7 @@ _UNTIL_THE_END = (
 
 # In the order of a restore. The ledger says that the rest is readable, so it is the last.
 _TABLES = {
+    "erased_users": "select * from raw.erased_users final",
     "events": "select * from raw.events final",
     "round_events": "select * from raw.round_events final",
     # Only the first use of an id decides (ingest/claims.py), and a restored row has another number.
@@ -41,6 +42,7 @@ _TABLES = {
     "limit 1 by event_id",
     "dead_letter_replays": "select * from raw.dead_letter_replays final",
     "dead_letters": f"select * from raw.dead_letters final {_UNTIL_THE_END}",
+    "erased_offsets": f"select * from raw.erased_offsets final {_UNTIL_THE_END}",
     "arrivals": f"select * from raw.arrivals {_UNTIL_THE_END}",
     "ingest_ledger": f"select * from raw.ingest_ledger final {_UNTIL_THE_END}",
 }
@@ -113,7 +115,8 @@ def restore(client: Client, backup: Path, progress: Callable[[str], None]) -> di
             "what a broken restore has left.",
         )
     restored = {}
-    for table in _each(_TABLES, progress):
+    # A backup of an older version has fewer tables.
+    for table in _each([table for table in _TABLES if table in expected], progress):
         restored[table] = _insert(client, table, backup / f"{table}.parquet")
         if restored[table] != expected[table]:
             raise TallyError(
@@ -122,7 +125,7 @@ def restore(client: Client, backup: Path, progress: Callable[[str], None]) -> di
     return restored
 
 
-def _each(tables: dict[str, str], progress: Callable[[str], None]) -> Iterator[str]:
+def _each(tables: Collection[str], progress: Callable[[str], None]) -> Iterator[str]:
     for nth, table in enumerate(tables, start=1):
         progress(f"{table} ({nth} of {len(tables)})")
         yield table

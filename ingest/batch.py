@@ -4,6 +4,7 @@ The deduplication token names the range, and the bytes are made once, so that a 
 insert: one Arrow record batch, hence one block in every table behind the landing table.
 """
 
+import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -12,6 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.claims import Claims, First, claims_of
+from ingest.erased import ERASURE, ErasedUsers
+from ingest.erased import blank as blanked
 from ingest.intents import Intent
 from ingest.ledger import LedgerRow
 from ingest.streams import Stream
@@ -51,6 +54,7 @@ class Batch:
         self.label = ""
         self.gaps: list[LedgerRow] = []
         self.dead: list[DeadLetter] = []
+        self.of_erased_users: list[int] = []  # offsets
         self.unknown_actions = 0
         self.intent = intent
         # To the millisecond: what is stored, and what an intent keeps.
@@ -161,6 +165,7 @@ class Batch:
             )
             half._events = [self.accepted_events().filter(is_ours)]
             half.dead = [d for d in self.dead if d.message.offset in ours]
+            half.label = self.label
         return left, right
 
     def only_rejected(self, offsets: Collection[int]) -> "Batch":
@@ -170,8 +175,29 @@ class Batch:
         some.received_at = self.received_at
         some.dead = [d for d in self.dead if d.message.offset in offsets]
         some._messages = [d.message for d in some.dead]
-        some.label = ":refused"
+        some.label = f"{self.label}:refused"
         return some
+
+    def refuse(self, erased: ErasedUsers) -> None:
+        """Make blank dead letters of all messages of these users, whatever else they are.
+
+        Made again after a crash, the batch may meet another list than before, and what is stored
+        under the token of the one must not pass for the other: the token says what was left out.
+        """
+        offsets = erased.offsets_in(self.accepted_events())
+        others = [d.message.offset for d in self.dead if erased.is_named_by(d.message)]
+        theirs = {*offsets, *others}
+        if not theirs:
+            return
+        self._messages = [blanked(m) if m.offset in theirs else m for m in self._messages]
+        self.dead = [
+            DeadLetter(blanked(d.message), ERASURE) if d.message.offset in theirs else d
+            for d in self.dead
+        ]
+        self.reject(dict.fromkeys(offsets, ERASURE))
+        self.of_erased_users = sorted(theirs)
+        said = ",".join(map(str, self.of_erased_users)).encode()
+        self.label = f":without-{hashlib.md5(said, usedforsecurity=False).hexdigest()}"
 
     def reject(self, rejections: Mapping[int, Rejection]) -> list[str]:
         """Make dead letters of the accepted messages at these offsets; the event ids they had."""

@@ -201,6 +201,7 @@ def restore(settings: Settings, folder: Path) -> None:
         rows = backup.restore(warehouse, folder, line)
     click.echo(f"restored {rows['events']:,} events, {sum(rows.values()):,} rows in all")
     click.echo("  tally materialize --full-refresh")
+    click.echo("  tally erase USER_ID...  # everyone who was erased after this backup")
 
 
 @click.group()

@@ -1,8 +1,9 @@
 """Carries one topic from Kafka to the warehouse, exactly, by batches of contiguous offsets.
 
-Per partition: read, validate, close a batch by rows, bytes or age; then record the intent, claim
-the event ids, insert, send the dead letters, write the ledger row, commit. One batch of a partition
-is under way at a time; the ledger, not the group's offset, says where a partition is read on.
+Per partition: read, validate, close a batch by rows, bytes or age; then record the intent, refuse
+what is of erased users, claim the event ids, insert, send the dead letters, write the ledger row,
+commit. One batch of a partition is under way at a time; the ledger, not the group's offset, says
+where a partition is read on.
 """
 
 import asyncio
@@ -500,13 +501,15 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
         partition.storing.add_done_callback(_say_if_failed)
 
     async def _store(self, partition: _Partition, batch: Batch) -> None:
-        """Intent, claims, insert, dead letters, ledger, commit: each when the former is sure."""
+        """Intent, erased, claims, insert, letters, ledger, commit: each when the former is sure."""
         batch.end_offset = self._highwater(partition.topic_partition)
         try:
             if not await self._intend(partition, batch):
                 return
+            await self._writer.refuse_erased(batch)
             await self._writer.claim(batch)
             await self._writer.insert(batch)
+            await self._writer.retract_erased(batch)
         finally:
             partition.is_inserting = False
         if batch.dead:

@@ -60,14 +60,15 @@ class DeadLetterTopic:
     async def _send(self, stream: Stream, letter: DeadLetter) -> None:
         message, described = letter.message, headers(stream, letter)
         try:
-            sent = await self._producer.send(
-                self._topic, value=message.value, key=message.key, headers=described
-            )
-            await sent
+            await self._produce(message.key, message.value, described)
         except MessageSizeTooLargeError:
             # Only the headers make it larger than what the broker took from its producer.
             described.append(("value", b"omitted: it is in raw.dead_letters"))
-            sent = await self._producer.send(
-                self._topic, value=None, key=message.key, headers=described
-            )
-            await sent
+            await self._produce(message.key, None, described)
+
+    async def _produce(
+        self, key: bytes | None, value: bytes | None, described: list[tuple[str, bytes]]
+    ) -> None:
+        if key is None and value is None:
+            value = b""  # the client sends no message without either, as Kafka itself would
+        await (await self._producer.send(self._topic, value=value, key=key, headers=described))

@@ -22,7 +22,9 @@ PAGE = 500  # letters that are sent, then marked, together
 MAX_MESSAGE_BYTES = 64 * 2**20
 
 # To send these again as they are gives the same letter again, so they have to be named.
-NEVER_BETTER = (Reason.CONFLICT, Reason.TOMBSTONE)
+NEVER_BETTER = (Reason.CONFLICT, Reason.TOMBSTONE, Reason.ERASED_USER)
+# Of these there is nothing that could be sent.
+WITHOUT_VALUE = (Reason.TOMBSTONE, Reason.ERASED_USER)
 
 
 class LetterId(Struct, frozen=True):
@@ -113,7 +115,7 @@ def _letters(client: Client, sql: str, parameters: dict[str, object]) -> Iterato
             LetterId(parse_stream(stream), offset),
             appended_at,
             key,
-            None if reason == Reason.TOMBSTONE else value,
+            None if reason in WITHOUT_VALUE else value,
             reason,
             error,
             replay_of,
@@ -135,8 +137,14 @@ def count_by_reason(client: Client, topic: str) -> list[tuple[str, int, int]]:
 def replay(settings: Settings, client: Client, letters: Sequence[Letter]) -> int:
     """Send letters to the topic of user actions and mark them; how many.
 
-    Raises `TallyError` where Kafka does not take one; what was sent before it is marked.
+    Raises `TallyError` where one is of an erased user, of which nothing is kept, and where Kafka
+    does not take one; what was sent before it is marked.
     """
+    if erased := [str(each.letter_id) for each in letters if each.reason == Reason.ERASED_USER]:
+        raise TallyError(
+            f"{erased[0]} is of an erased user: nothing is left of it that could be sent.",
+            hint="Nothing was sent. Leave it out.",
+        )
     producer = Producer(
         {
             "bootstrap.servers": settings.endpoint("kafka_bootstrap"),

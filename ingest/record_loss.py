@@ -8,11 +8,14 @@ is why it is no model of dbt and not in the registry of metrics.
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import psycopg
 from clickhouse_connect.driver import Client
 from msgspec import Struct
+
+from tally.erasure import USERS
 
 WARN_RATIO = 0.001
 PAGE_RATIO = 0.005
@@ -20,11 +23,12 @@ PAGE_RATIO = 0.005
 _HOURS = """
 select distinct date_trunc('hour', occurred_at, 'UTC')
 from user_actions
-where occurred_at >= %s and occurred_at < %s
+where occurred_at >= %(begin)s and occurred_at < %(end)s and user_id <> all(%(erased)s)
 order by 1
 """
 _RECORDED = """
-select event_id from user_actions where occurred_at >= %s and occurred_at < %s
+select event_id from user_actions
+where occurred_at >= %(begin)s and occurred_at < %(end)s and user_id <> all(%(erased)s)
 """
 _ACCEPTED = """
 select distinct event_id
@@ -54,9 +58,13 @@ def read_losses(
 ) -> Iterator[HourOfRecord]:
     """Every hour of [since, until) with a recorded action; the ids of one hour are in memory."""
     quarantined = _ids(warehouse, _QUARANTINED)
-    for (hour,) in record.execute(_HOURS, (since, until)).fetchall():
+    # What is gone on purpose is no loss.
+    erased = [user_id for (user_id,) in warehouse.query(USERS).result_rows]
+    asked: dict[str, Any] = {"begin": since, "end": until, "erased": erased}
+    for (hour,) in record.execute(_HOURS, asked).fetchall():
         begin, end = max(hour, since), min(hour + timedelta(hours=1), until)
-        recorded = {event_id for (event_id,) in record.execute(_RECORDED, (begin, end))}
+        asked |= {"begin": begin, "end": end}
+        recorded = {event_id for (event_id,) in record.execute(_RECORDED, asked)}
         accepted = _ids(warehouse, _ACCEPTED, begin=begin, end=end)
         yield HourOfRecord(hour, len(recorded), len(recorded & (accepted | quarantined)))
 

@@ -19,9 +19,11 @@ class SurgeGuard:
 
     def note(self, batch: Batch, now: float) -> None:
         """Count a batch that was stored; `now` in monotonic seconds."""
-        self._window.append((now, len(batch), len(batch.dead)))
+        # The messages of erased users are good ones, however many are in a topic that is replayed.
+        dead = len(batch.dead) - len(batch.of_erased_users)
+        self._window.append((now, len(batch), dead))
         self._messages += len(batch)
-        self._dead += len(batch.dead)
+        self._dead += dead
 
     def judge(self, batch: Batch, now: float) -> str | None:
         """What is wrong, where to store the batch would make a surge of dead letters."""

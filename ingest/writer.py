@@ -13,10 +13,12 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from ingest import claims, ledger
 from ingest.batch import SCHEMA, Batch
+from ingest.erased import LIST_SECONDS, ErasedUsers, read_erased
 from ingest.ledger import LedgerRow, Position
 from ingest.metrics import INSERT_SECONDS
 from ingest.obstacles import explain, is_refusal
 from ingest.retry import until_done
+from tally.erasure import USERS
 from tally.events import Reason, Rejection
 from tally.settings import Settings
 from tally.warehouse import connect
@@ -66,6 +68,7 @@ class WarehouseWriter:
         self._slots = asyncio.Semaphore(CONCURRENT_INSERTS)
         self._pending: list[tuple[Sequence[LedgerRow], asyncio.Future[None]]] = []
         self._flush: asyncio.Task[None] | None = None
+        self._erased = ErasedUsers()
         self.insert_seconds = 0.0  # of the latest insert
         self.claim_seconds = 0.0  # of the latest claim
 
@@ -94,7 +97,13 @@ class WarehouseWriter:
             event_ids = batch.reject(
                 {offset: Rejection(Reason.REFUSED, text) for offset, text in refused.items()}
             )
-            await self._retract(batch, list(refused), event_ids)
+            await self._retract(
+                batch,
+                "offset in {offsets:Array(UInt64)}",
+                "event_id in {event_ids:Array(UUID)}",
+                offsets=list(refused),
+                event_ids=event_ids,
+            )
             letters = batch.only_rejected(refused)
             await self._insert(letters, patiently=True)
 
@@ -115,17 +124,18 @@ class WarehouseWriter:
                     found[part.last_offset] = str(error)
         return found
 
-    async def _retract(self, batch: Batch, offsets: list[int], event_ids: list[str]) -> None:
-        """Take back what some tables took of messages that others refused."""
-        named = {"stream": str(batch.stream), "offsets": offsets, "event_ids": event_ids}
-        by_offset = "stream = {stream:String} and offset in {offsets:Array(UInt64)}"
-        by_id = "event_id in {event_ids:Array(UUID)}"
+    async def _retract(
+        self, batch: Batch, of_offsets: str, of_rounds: str, **named: object
+    ) -> None:
+        """Take back what tables took of messages that do not count after all."""
+        named["stream"] = str(batch.stream)
+        by_offset = f"stream = {{stream:String}} and {of_offsets}"
 
         def send(client: Client) -> None:
             for table, theirs in (
                 ("raw.events", by_offset),
                 ("raw.arrivals", by_offset),
-                ("raw.round_events", by_id),
+                ("raw.round_events", of_rounds),
             ):
                 client.command(
                     f"alter table {table} delete where {theirs}",
@@ -133,7 +143,56 @@ class WarehouseWriter:
                     settings={"mutations_sync": 1},
                 )
 
-        await until_done("retract", f"refused messages of {batch.token}", lambda: self._call(send))
+        await until_done("retract", f"messages of {batch.token}", lambda: self._call(send))
+
+    async def refuse_erased(self, batch: Batch) -> None:
+        """Reject in the batch what is of erased users, by a list of this second."""
+        batch.refuse(await self._read_erased(since=time.monotonic() - LIST_SECONDS))
+
+    async def retract_erased(self, batch: Batch) -> None:
+        """Take back what was stored of users who are on the list now.
+
+        Somebody may have been listed while the batch was under way. Whoever is listed later than
+        this is erased by who lists them: the batch is there to be deleted from. A batch that is
+        made again may have been stored before, with messages that it refuses now.
+        """
+        erased = await self._read_erased(since=time.monotonic())
+        theirs = erased.offsets_in(batch.accepted_events())
+        if batch.intent is not None:
+            theirs += batch.of_erased_users
+        if not theirs:
+            return
+        await until_done(
+            "record",
+            f"{len(theirs)} erased offsets",
+            lambda: self._call(
+                lambda client: client.insert(
+                    "raw.erased_offsets",
+                    [[str(batch.stream), offset] for offset in theirs],
+                    column_names=["stream", "offset"],
+                    settings={"async_insert": 0},
+                )
+            ),
+        )
+        # Not by their numbers: a batch of one busy user has 50,000 of them.
+        await self._retract(
+            batch,
+            "offset in (select offset from raw.erased_offsets where stream = {stream:String}"
+            " and offset >= {first:UInt64} and offset <= {last:UInt64})",
+            f"user_id in ({USERS})",
+            first=batch.first_offset,
+            last=batch.last_offset,
+        )
+
+    async def _read_erased(self, since: float) -> ErasedUsers:
+        """The list of erased users as it was at `since` (monotonic) or later."""
+        if self._erased.read_at < since:
+            self._erased = await until_done(
+                "read",
+                "the list of erased users",
+                lambda: self._call(lambda client: read_erased(client, self._erased)),
+            )
+        return self._erased
 
     async def _insert(self, batch: Batch, *, patiently: bool = False) -> None:
         """The same bytes under the same token until it is acknowledged, or refused thrice."""

@@ -115,5 +115,5 @@ BAD_MESSAGES: dict[str, tuple[Reason, bytes | None]] = {
 }
 
 # Reasons that no message has by itself: another one with its id (test_ingest_conflicts.py), the
-# warehouse (test_ingest_crashes.py), a user who was erased (not built yet).
+# warehouse (test_ingest_crashes.py), a user who was erased (test_ingest_erasure.py).
 JUDGED_BEYOND_THE_MESSAGE = frozenset({Reason.CONFLICT, Reason.REFUSED, Reason.ERASED_USER})

@@ -22,6 +22,8 @@ RAW_TABLES = {
     "ingest_ledger": "One row per contiguous range of offsets that is readable in raw.",
     "event_ids": "The uses of each event id; the first decides.",
     "dead_letter_replays": "One row per dead letter that was sent again.",
+    "erased_users": "Who was erased: nothing of theirs is taken any more.",
+    "erased_offsets": "The offsets of messages that were accepted, and erased with their user.",
     "dead_letters": "One row per message that was not accepted, with its bytes and the reason.",
 }
 
@@ -40,7 +42,7 @@ raw = [
         group_name="raw",
         owners=OWNERS,
         kinds={"clickhouse"},
-        description=f"{description} Written by `tally ingest`.",
+        description=f"{description} Written by ingestion.",
     )
     for table, description in RAW_TABLES.items()
 ]

@@ -21,6 +21,27 @@ arrivals as (
     group by stream
 ),
 
+-- Accepted, and deleted since with their user.
+erased as (
+    select
+        stream,
+        toInt64(uniqExact(offset)) as found
+    from {{ source('raw', 'erased_offsets') }}
+    where
+        (stream, offset) not in (
+            select
+                stream,
+                offset
+            from {{ source('raw', 'arrivals') }}
+            union all
+            select
+                stream,
+                offset
+            from {{ source('raw', 'dead_letters') }}
+        )
+    group by stream
+),
+
 dead_letters as (
     select
         stream,
@@ -31,10 +52,12 @@ dead_letters as (
 
 select
     ranges.stream as stream,
-    ranges.accepted_messages - coalesce(arrivals.found, 0) as missing_arrivals,
+    ranges.accepted_messages - coalesce(arrivals.found, 0) - coalesce(erased.found, 0)
+        as missing_arrivals,
     coalesce(arrivals.stored, 0) - coalesce(arrivals.found, 0) as repeated_arrivals,
     ranges.dead_messages - coalesce(dead_letters.found, 0) as missing_dead_letters,
     ranges.offsets - ranges.covered as uncovered_offsets
 from ranges
 left join arrivals on ranges.stream = arrivals.stream
+left join erased on ranges.stream = erased.stream
 left join dead_letters on ranges.stream = dead_letters.stream

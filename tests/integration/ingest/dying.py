@@ -1,4 +1,4 @@
-"""`tally ingest` that kills itself at a chosen point: an entry point of tests, of nothing else.
+"""`tally ingest` that kills or stops itself at a chosen point: an entry point of tests alone.
 
 python -m tests.integration.ingest.dying POINT NTH, where NTH counts the batches that come there.
 """
@@ -36,17 +36,21 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def around(owner: Any, name: str, nth: int, *, before: bool) -> None:
+def stand_still() -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def around(owner: Any, name: str, nth: int, *, before: bool, end: Callable[[], None] = die) -> None:
     """Die before or after the nth call of a coroutine method."""
     original, calls = getattr(owner, name), itertools.count(1)
 
     async def dying(*arguments: Any) -> Any:
         is_last = next(calls) == nth
         if is_last and before:
-            die()
+            end()
         result = await original(*arguments)
-        if is_last:
-            die()
+        if is_last and not before:
+            end()
         return result
 
     setattr(owner, name, dying)
@@ -77,6 +81,9 @@ def arm(point: str, nth: int) -> None:
         "after-insert": lambda: around(WarehouseWriter, "insert", nth, before=False),
         "after-ledger": lambda: around(WarehouseWriter, "record", nth, before=False),
         "after-commit": lambda: around(Ingestion, "_commit", nth, before=False),
+        "stands-still-after-verdict": lambda: around(
+            WarehouseWriter, "refuse_erased", nth, before=False, end=stand_still
+        ),
     }
     arming[point]()
 

@@ -49,6 +49,11 @@ class Forked:
         )
         self._process.start()
 
+    @property
+    def pid(self) -> int | None:
+        """Of the process."""
+        return self._process.pid
+
     def poll(self) -> int | None:
         """The exit code, or None while it runs; negative where a signal ended it."""
         return self._process.exitcode

@@ -259,7 +259,7 @@ class Pipeline:
         assert done.returncode == 0, done.stdout + done.stderr
         document = json.loads(done.stdout)
         assert document["clean"]
-        names = ("events", "duplicates", "dead_letters", "gaps", "lost")
+        names = ("events", "duplicates", "dead_letters", "erased", "gaps", "lost")
         return {name: sum(each[name] for each in document["streams"]) for name in names}
 
     def dead_letter_topic(self, count: int) -> list[tuple[dict[str, str], bytes | None]]:

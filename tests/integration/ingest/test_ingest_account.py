@@ -23,7 +23,7 @@ def stored(kafka_pipeline: Pipeline) -> Pipeline:
 
 def test_a_sound_account(stored: Pipeline) -> None:
     assert stored.verify() == {
-        "events": 6, "duplicates": 1, "dead_letters": 1, "gaps": 0, "lost": 0,
+        "events": 6, "duplicates": 1, "dead_letters": 1, "erased": 0, "gaps": 0, "lost": 0,
     }  # fmt: skip
     told = stored.command("verify-ingest").stdout
     assert "every one accounted for, once" in told
@@ -60,6 +60,13 @@ CORRUPTIONS = {
             "where {here} and offset = 3"
         ),
         "both accepted and dead letters in 0 to 4: 3",
+    ),
+    "an erased event is still there": (
+        (
+            "insert into raw.erased_offsets select stream, offset from raw.events "
+            "where {here} and offset = 3"
+        ),
+        "erased and still stored in 0 to 4 (run `tally erase` again): 3",
     ),
     "an event of nowhere": (
         (

@@ -123,7 +123,7 @@ def test_its_graph_goes_from_the_topic_to_who_reads(loaded: Mapping[str, Any]) -
             f"raw/{table}": ("raw", ["clickhouse"])
             for table in (
                 *("events", "round_events", "arrivals", "event_ids", "ingest_ledger"),
-                *("dead_letters", "dead_letter_replays"),
+                *("dead_letters", "dead_letter_replays", "erased_users", "erased_offsets"),
             )
         },
         "backfill/requested_days": ("backfill", ["clickhouse"]),
