@@ -1,18 +1,20 @@
-"""The commands of orchestration: `tally prepare` and `tally materialize`."""
+"""The commands of orchestration: `tally prepare`, `tally materialize`, `tally erase`."""
 
 import contextlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import get_args
 
 import click
+from clickhouse_connect.driver import Client
 
 from tally.cli import with_settings
 from tally.errors import TallyError
 from tally.settings import Settings, Target
+from tally.tokens import MAX_USER_ID
 from tally.warehouse import MARTS, connect
 
 
@@ -151,6 +153,55 @@ def _run_job(settings: Settings, job: str, tags: Mapping[str, str] | None = None
             hint=f"Run {result.run_id} is in the Dagster UI ({settings.dagster_url}).",
         )
     click.echo(f"materialized: {len(result.get_asset_materialization_events())} assets")
+
+
+@click.command()
+@click.argument("users", metavar="[USER_ID]...", nargs=-1, type=click.IntRange(1, MAX_USER_ID))
+@click.option("--check", is_flag=True, help="Erase nothing; end with 1 where anything is left.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@with_settings
+def erase(settings: Settings, users: tuple[int, ...], *, check: bool, yes: bool) -> None:
+    """Erase users from the warehouse, for good: nothing of theirs is taken or answered any more.
+
+    Without a USER_ID it looks for what is left of everyone who was ever erased: to finish a run
+    that died, and after a restore.
+    """
+    from rich.console import Console
+
+    from orchestration.lib import erasure
+    from orchestration.lib.dbt import ensure_manifest, manifest
+    from orchestration.lib.exclusive import exclusively, lock_file
+    from tally.progress import ProgressLine
+
+    ensure_manifest(settings)
+    databases = erasure.databases(manifest(settings))
+    with closing(connect(settings)) as client:
+        if check:
+            _say_what_is_left(client, databases)
+            return
+        for user in users:
+            click.echo(erasure.describe(client, user))
+        if users and not yes:
+            click.confirm("Erase for good?", abort=True)
+        erasure.put_on_list(client, users)
+        wait = "A materialization runs; waiting for its end."
+        line = ProgressLine(Console(stderr=True, soft_wrap=True))
+        with exclusively(lock_file(settings), on_wait=lambda: click.echo(wait)):
+            for done in erasure.erase(client, databases, line):
+                click.echo(f"{done.table}: {done.rows:,} rows erased")
+        _say_what_is_left(client, databases)
+
+
+def _say_what_is_left(client: Client, databases: Sequence[str]) -> None:
+    """Ends with 1 where anything is."""
+    from orchestration.lib.erasure import left, listed
+
+    found = left(client, databases)
+    for each in found:
+        click.echo(f"{each.table}: {each.rows:,} rows are left; run `tally erase` again", err=True)
+    if found:
+        raise SystemExit(1)
+    click.echo(f"nothing is left of the {len(listed(client)):,} users who were ever erased")
 
 
 @click.command()

@@ -3,6 +3,8 @@
 import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError
 
+from orchestration.lib import erasure
+from orchestration.lib.dbt import manifest
 from tally.exporter import pipeline, warehouse
 from tests.deployed import accounts
 from tests.deployed.accounts import Deployment
@@ -19,12 +21,16 @@ FORBIDDEN = {
     "create table marts.other (x UInt8) engine = Memory": {"dbt"},
     "drop table marts.user_days": {"dbt"},
     "truncate table raw.events": set(),
-    "alter table raw.events delete where 1": {"migrate"},
+    "alter table raw.events delete where 1": {"migrate", "ingest", "erase"},
+    "alter table raw.dead_letters delete where 1": {"migrate", "erase"},
+    "insert into raw.erased_users (user_id) values (61)": {"migrate", "ingest", "erase"},
     "drop database raw": set(),
     "create database other": set(),
-    "select value from raw.dead_letters": {"migrate", "ingest", "dbt", "quality"},
-    "select * from marts.user_days limit 1": {"dbt", "api", "grafana", "analysts", "quality"},
-    "select * from raw.event_ids limit 1": {"migrate", "ingest", "dbt", "quality"},
+    "select value from raw.dead_letters": {"migrate", "ingest", "dbt", "quality", "erase"},
+    "select * from marts.user_days limit 1": {
+        *("dbt", "api", "grafana", "analysts", "quality", "erase")
+    },
+    "select * from raw.event_ids limit 1": {"migrate", "ingest", "dbt", "quality", "erase"},
     "select * from file('/etc/passwd', LineAsString)": set(),
     "select * from url('http://127.0.0.1:1/', LineAsString)": set(),
     "create user other": set(),
@@ -62,6 +68,21 @@ def test_the_exporter_and_the_proof_have_what_they_need(deployment: Deployment) 
             [[0, 1, 0.1]],
             column_names=["differences", "compared", "seconds"],
         )
+
+
+def test_a_user_is_erased_with_the_rights_of_erasure_and_answered_with_those_of_the_api(
+    deployment: Deployment,
+) -> None:
+    erased = 60
+    with deployment.as_account("erase") as platform:
+        databases = erasure.databases(manifest(platform.settings))
+        assert "events from" in erasure.describe(platform.client, erased)
+        erasure.put_on_list(platform.client, [erased])
+        gone = {each.table for each in erasure.erase(platform.client, databases, print)}
+        assert {"raw.events", "marts.user_days", "published.user_days"} <= gone
+        assert erasure.left(platform.client, databases) == []
+    with deployment.as_account("api") as platform, serving(platform.settings) as api:
+        assert api.stats(erased).status_code == 404
 
 
 def test_a_limit_of_an_account_is_not_its_own_to_raise(deployment: Deployment) -> None:

@@ -253,7 +253,8 @@ def test_every_path_of_this_machine_is_in_the_repository(secrets: Path) -> None:
     declared = {expanded(secret["file"]) for secret in COMPOSE["secrets"].values()}
     # The key set is that of `tally keys`, or of an identity provider; people have the rest.
     assert declared - made == {"./docker/secrets/keys/jwks.json"}
-    assert made - declared == {"./docker/secrets/clickhouse_analysts"}
+    of_people = {f"./docker/secrets/clickhouse_{name}" for name in ("analysts", "erase")}
+    assert made - declared == of_people
 
 
 def test_secrets_are_made_once_and_kept_from_others(secrets: Path) -> None:
@@ -261,7 +262,7 @@ def test_secrets_are_made_once_and_kept_from_others(secrets: Path) -> None:
     make_secrets(secrets)
     assert {path.name: path.read_text() for path in secrets.iterdir()} == before
     assert secrets.stat().st_mode & 0o777 == 0o700
-    assert len({before[name] for name in before if name.startswith("clickhouse_")}) == 7
+    assert len({before[name] for name in before if name.startswith("clickhouse_")}) == 8
 
 
 def test_the_environment_overrules_a_secret_and_a_secret_the_stack(

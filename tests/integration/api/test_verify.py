@@ -9,8 +9,10 @@ from collections.abc import Iterator
 import pytest
 from click.testing import CliRunner, Result
 
-from orchestration.lib.dbt import DEEP, run_dbt
+from orchestration.lib import erasure
+from orchestration.lib.dbt import DEEP, manifest, run_dbt
 from orchestration.lib.publication import publish
+from tally.cli import tally
 from tally.errors import TallyError
 from tally.verify import verify
 from tally.verify.marts import MARTS
@@ -176,6 +178,118 @@ def test_3a_the_nightly_marts_are_left_out_until_they_are_asked_for(verified: Pl
     assert [(d["source"], d["metric"], d["found"]) for d in deep["first_differences"]] == [
         ("marts.sessions", "row", "absent")
     ]
+
+
+def rows_of(platform: Platform, user: int) -> dict[str, int]:
+    """The rows of a user in every table with users that there is, but the list of the erased."""
+    tables = platform.client.query(
+        "select database, table from system.columns where name = 'user_id'"
+        " and (database, table) in (select database, name from system.tables"
+        " where engine like '%MergeTree') and table != 'erased_users'"
+    ).result_rows
+    return {
+        f"{database}.{table}": count
+        for database, table in tables
+        for (count,) in platform.client.query(
+            f"select count() from {database}.{table} where user_id = {user}"
+        ).result_rows
+    }
+
+
+def erase(platform: Platform, *arguments: object) -> Result:
+    home = ["--home", str(platform.settings.home)]
+    return CliRunner().invoke(tally, ["erase", *map(str, arguments), *home])
+
+
+def test_3b_erased_users_are_gone_from_every_table_and_every_number_is_right_without_them(
+    verified: Platform,
+) -> None:
+    """One of them all but leads every table, the other never was; a third stays."""
+    erased, never, stays = 6, 2**53 - 1, 7
+    played = everything(erased)
+    verified.store(played + played)
+    verified.materialize()
+    verified.store([action(stays, "LOGIN", "2026-03-01T00:00:00Z")])
+    offset = verified.next_offset
+    bad = json.dumps({"user_id": erased, "source": "전진"})
+    verified.client.command(
+        "insert into raw.dead_letters (stream, offset, received_at, key, value, reason, error)"
+        f" values ('{STREAM}', {offset}, '2026-03-01', '{erased}', '{bad}', 'schema', 'x'),"
+        f" ('{STREAM}', {offset + 1}, '2026-03-01', '{stays}', '{{', 'not_json', 'x')"
+    )
+    verified.materialize()
+    run_dbt(["run", "--select", DEEP], verified.settings)
+    verified.client.command(
+        "insert into marts.requested_arrivals (version, user_id, occurred_date)"
+        " select toUnixTimestamp64Micro(now64(6)), 6, '2026-03-01'"
+    )
+    full = rows_of(verified, erased)
+    # A table of sums over users would have to be built again.
+    without_users = verified.client.query(
+        "select name from system.tables where database in ('marts', 'published')"
+        " and engine like '%MergeTree' and (database, name) not in"
+        " (select database, table from system.columns where name = 'user_id')"
+    ).result_rows
+    assert {name for (name,) in without_users} == {
+        *("materialization_windows", "watermarks", "check_results", "publications"),
+        "verifications",
+    }
+    assert {name for name, rows in full.items() if not rows} == set()
+    of_others = "select * from published.user_days final where user_id != 6 order by user_id, date"
+    others = verified.client.query(of_others).result_rows
+
+    refused = erase(verified, erased, never)
+    assert refused.exit_code == 1
+    assert "user 6: 32 events from 2025-12-01 to 2026-03-02" in refused.output
+    assert f"user {never}: no event is stored" in refused.output
+    assert rows_of(verified, erased) == full
+
+    told = erase(verified, erased, never, "--yes")
+    assert told.exit_code == 0, told.output
+    assert set(rows_of(verified, erased).values()) == {0}
+    assert verified.client.query(of_others).result_rows == others
+    for name, rows in full.items():
+        assert f"{name}: {rows:,} rows erased" in told.output
+    assert "raw.dead_letters: 1 rows erased" in told.output
+    letters = verified.client.query(
+        "select key, value, reason from raw.dead_letters final"
+        f" where offset >= {offset} order by offset"
+    ).result_rows
+    assert letters == [("", "", "erased_user"), (str(stays), "{", "not_json")]
+    again = erase(verified, erased, "--yes")
+    assert again.exit_code == 0
+    assert "rows erased" not in again.output
+
+    proof = outcome(run(verified, "--deep", *AS_OF))
+    assert proof["differences"] == 0, proof["first_differences"]
+    verified.materialize()
+    proof = outcome(run(verified, "--deep", *AS_OF))
+    assert proof["differences"] == 0, proof["first_differences"]
+    run_dbt(["test", "--select", "assert_nothing_is_left_of_erased_users"], verified.settings)
+
+
+def test_3c_what_comes_back_is_found_and_the_next_run_finishes(verified: Platform) -> None:
+    """As after a restore; and the first run ends after its first table."""
+    row = "select * replace (6 as user_id) from (select * from {0} where user_id = 1 limit 1)"
+    for table in ("raw.round_events", "published.user_days", "marts.game_rounds"):
+        verified.client.command(f"insert into {table} " + row.format(table))
+    databases = erasure.databases(manifest(verified.settings))
+    killed = erasure.erase(verified.client, databases, print)
+    assert next(killed).table == "marts.game_rounds"
+    killed.close()
+    found = erase(verified, "--check")
+    assert found.exit_code == 1
+    assert "published.user_days: 1 rows are left" in found.output
+    with pytest.raises(TallyError, match="assert_nothing_is_left_of_erased_users"):
+        run_dbt(
+            ["--warn-error", "test", "--select", "assert_nothing_is_left_of_erased_users"],
+            verified.settings,
+        )
+    finished = erase(verified)
+    assert finished.exit_code == 0, finished.output
+    assert "raw.round_events: 1 rows erased" in finished.output
+    assert erase(verified, "--check").exit_code == 0
+    assert set(rows_of(verified, 6).values()) == {0}
 
 
 def differences(platform: Platform) -> list[tuple[str, int, str]]:

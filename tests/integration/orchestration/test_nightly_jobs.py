@@ -16,6 +16,7 @@ import pytest
 
 from orchestration.lib.dbt import run_dbt
 from orchestration.lib.docs import QUALITY, pages, serve
+from orchestration.lib.erasure import put_on_list
 from orchestration.lib.publication import latest_results
 from orchestration.lib.retention import purge
 from tally.errors import TallyError
@@ -104,7 +105,8 @@ def record(
         monkeypatch.setenv("TALLY_POSTGRES_URL", server.url)
         with psycopg.connect(server.url, autocommit=True) as connection:
             connection.execute(
-                "create table user_actions (event_id uuid primary key, occurred_at timestamptz)"
+                "create table user_actions"
+                " (event_id uuid primary key, user_id bigint, occurred_at timestamptz)"
             )
             yield connection
 
@@ -117,9 +119,9 @@ def test_the_loss_ratio_warns_from_a_thousandth_and_fails_from_five(
     arrived = [action(user, "LOGIN", f"{hour:%Y-%m-%dT%H}:10:00Z") for _ in range(999)]
     code_location.platform.store(arrived)
 
-    def recorded(*event_ids: object) -> None:
+    def recorded(*event_ids: object, of: int = user) -> None:
         for event_id in event_ids:
-            record.execute("insert into user_actions values (%s, %s)", (event_id, hour))
+            record.execute("insert into user_actions values (%s, %s, %s)", (event_id, of, hour))
 
     def failed() -> dict[str, dg.AssetCheckSeverity]:
         run = code_location.run("loss")
@@ -139,6 +141,10 @@ def test_the_loss_ratio_warns_from_a_thousandth_and_fails_from_five(
         return found
 
     recorded(*(each["event_id"] for each in arrived))
+    assert failed() == {}
+    erased = new_user()
+    put_on_list(code_location.platform.client, [erased])
+    recorded(*(uuid.uuid4() for _ in range(50)), of=erased)  # gone on purpose
     assert failed() == {}
     recorded(uuid.uuid4())  # 1 of 1,000
     warning = {"ingest_loss_is_below_0_1_percent": dg.AssetCheckSeverity.WARN}
