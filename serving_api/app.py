@@ -23,6 +23,7 @@ from serving_api.actions.repository import ActionsRepository
 from serving_api.arrivals import Arrivals
 from serving_api.body_limit import BodyLimit
 from serving_api.clock import Clock, utc_now
+from serving_api.erasures import Erasures
 from serving_api.health.endpoints import router as health_router
 from serving_api.health.repository import HealthRepository
 from serving_api.identity.endpoints import router as identity_router
@@ -109,6 +110,7 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
                 repository, arrivals, reader_metrics, cache_seconds=settings.api_cache_seconds
             )
             stack.push_async_callback(stats.aclose)
+            erasures = Erasures(warehouse)
             verifier = TokenVerifier(keys, settings.jwt_issuer, settings.jwt_audience)
             identity = IdentityRepository(warehouse)
             # After the reader: arrivals are told in this order.
@@ -118,6 +120,7 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
                 verifier,
                 realtime_metrics,
                 clock,
+                erasures=erasures,
                 is_held=lambda: repository.is_held,
                 per_subject=settings.api_connections_per_subject,
                 in_all=settings.api_max_connections,
@@ -129,6 +132,7 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
             for work in (
                 arrivals.follow(),
                 stats.keep_warm(),
+                erasures.follow(),
                 hub.watch(),
                 feed.follow(),
                 platform.follow(),
@@ -146,6 +150,7 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
                     verifier=verifier,
                     rates=RateLimiter(),
                     audit=AuditLog(settings.audit_path),
+                    erasures=erasures,
                     stats=stats,
                     health=HealthRepository(warehouse),
                     identity=identity,

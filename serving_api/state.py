@@ -9,6 +9,7 @@ from prometheus_client import Counter
 from serving_api.actions.producer import ActionProducer
 from serving_api.actions.repository import ActionsRepository
 from serving_api.clock import Clock
+from serving_api.erasures import Erasures
 from serving_api.health.repository import HealthRepository
 from serving_api.identity.repository import IdentityRepository
 from serving_api.realtime.hub import Hub
@@ -32,6 +33,7 @@ class AppState:
     verifier: TokenVerifier
     rates: RateLimiter
     audit: AuditLog
+    erasures: Erasures
     stats: StatsReader
     health: HealthRepository
     identity: IdentityRepository

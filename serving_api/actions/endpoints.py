@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
@@ -20,6 +20,7 @@ from serving_api.actions.schemas import (
     RecentQuery,
 )
 from serving_api.consistency import ConsistencyToken
+from serving_api.erasures import erased_user
 from serving_api.parameters import refuse_parameters, refuse_repeated_parameters
 from serving_api.problems import (
     InvalidParameter,
@@ -32,6 +33,7 @@ from serving_api.security.gate import Caller, is_for_all, player_id
 from serving_api.security.tokens import Principal
 from serving_api.state import AppState, state_of
 from serving_api.warehouse import answering
+from tally.events import Reason
 from tally.events.export import schemas
 from tally.events.model import UUID_PATTERN
 from tally.tokens import MAX_USER_ID
@@ -42,7 +44,10 @@ router = APIRouter(tags=["actions"])
 
 MAX_BULK_EVENTS = 1_000
 
+_STATUS_OF: dict[str, Literal[403, 404]] = {"forbidden": 403, Reason.ERASED_USER: 404}
+
 _PROBLEMS = problem_responses(
+    HTTPStatus.NOT_FOUND,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -106,6 +111,8 @@ async def write_action(
             raise forbidden(prepared.error)
         location = f"body ({prepared.reason})"
         raise invalid_request(InvalidParameter(location=location, message=prepared.error))
+    if await state.erasures.has(prepared.user_id):
+        raise erased_user()
     (sent,) = await _send(state, [prepared])
     assert isinstance(sent, Sent)  # of one message, a failure is raised
     return Accepted(
@@ -143,7 +150,10 @@ async def write_actions(request: Request, caller: Caller) -> Response:
         message = f"takes 1 to {MAX_BULK_EVENTS} events, not {len(events)}"
         raise invalid_request(InvalidParameter(location="body.events", message=message))
     now = state.clock()
-    prepared = [prepare(bytes(raw), own=own, event_id=None, received_at=now) for raw in events]
+    prepared = [
+        await _unless_erased(state, prepare(bytes(raw), own=own, event_id=None, received_at=now))
+        for raw in events
+    ]
     messages = [each for each in prepared if isinstance(each, Message)]
     outcomes = iter(await _send(state, messages) if messages else ())
     results = [
@@ -168,7 +178,9 @@ async def write_actions(request: Request, caller: Caller) -> Response:
     "/api/actions/recent/{user_id}",
     summary="A user's newest actions",
     response_model=RecentActions,
-    responses=problem_responses(HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE),
+    responses=problem_responses(
+        HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE
+    ),
     dependencies=[Depends(refuse_repeated_parameters)],
 )
 async def recent_actions(
@@ -180,6 +192,12 @@ async def recent_actions(
     async with answering(request):
         rows = await state_of(request).actions.recent(user_id, query.limit)
     return RecentActions(actions=[RecentAction.of(row) for row in rows])
+
+
+async def _unless_erased(state: AppState, prepared: Message | Refusal) -> Message | Refusal:
+    if isinstance(prepared, Message) and await state.erasures.has(prepared.user_id):
+        return Refusal(Reason.ERASED_USER, str(erased_user()), prepared.event_id)
+    return prepared
 
 
 async def _own(request: Request, caller: Principal) -> int | None:
@@ -224,7 +242,7 @@ def _token(state: AppState, sent: Iterable[Sent | BulkItem]) -> str:
 
 def _refused(index: int, refusal: Refusal) -> BulkItem:
     known = {} if refusal.event_id is None else {"event_id": refusal.event_id}
-    status = 403 if refusal.reason == "forbidden" else 422
+    status = _STATUS_OF.get(refusal.reason, 422)
     return BulkItem(index=index, status=status, reason=refusal.reason, error=refusal.error, **known)
 
 

@@ -25,9 +25,9 @@ class BulkItem(BaseModel):
     """What became of one event, by its place in the request."""
 
     index: int
-    status: Literal[202, 403, 422, 503] = Field(
-        description="202: sent. 403, 422: refused, and will be again. 503: not acknowledged, send "
-        "it again with the same event id."
+    status: Literal[202, 403, 404, 422, 503] = Field(
+        description="202: sent. 403, 422: refused, and will be again. 404: its user was erased. "
+        "503: not acknowledged, send it again with the same event id."
     )
     event_id: str | None = None
     user_id: int | None = None

@@ -25,7 +25,9 @@ logger = logging.getLogger(__name__)
 
 router = APIRouter(tags=["identity"], dependencies=[Depends(refuse_parameters)])
 
-_PROBLEMS = problem_responses(HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE)
+_PROBLEMS = problem_responses(
+    HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE
+)
 
 OLD_PROFILE = "/api/users/profile"
 DEPRECATED_AT = datetime(2026, 11, 1, tzinfo=UTC)
@@ -41,10 +43,10 @@ DEPRECATION_HEADERS = {
     "/api/auth/me",
     summary="Who the token says you are",
     response_model=Me,
-    responses=problem_responses(HTTPStatus.UNPROCESSABLE_ENTITY),
+    responses=problem_responses(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY),
 )
 async def me(caller: Caller) -> Me:
-    """Asks nothing but the token."""
+    """Says what the token says; 404 where its user was erased."""
     return Me(
         subject=caller.subject,
         user_id=parse_user_id(caller.subject) if caller.role.is_player else None,
@@ -111,6 +113,7 @@ async def public_card(
     """Public fields only: private ones are 0 and named in `masked`. Never use it for oneself.
 
     A user without events has a card of zeros: who exists is not told.
+    An erased user has none.
     """
     card, stats = await _card_and_stats(request, user_id)
     return PublicCard(

@@ -17,6 +17,7 @@ const FINAL = {
   4400: "the page made a mistake",
   4401: "this token is not valid any more",
   4403: "this token is not a player's",
+  4404: "this user was erased",
   4419: "the token has expired",
 };
 

@@ -14,6 +14,8 @@ class Close(IntEnum):
     UNAUTHORIZED = 4401
     """The token is not good, or is not any more: its key was revoked."""
     FORBIDDEN = 4403
+    ERASED = 4404
+    """The user was erased."""
     NO_TOKEN = 4408
     TOKEN_EXPIRED = 4419
     TOO_MANY = 4429
@@ -22,6 +24,7 @@ class Close(IntEnum):
 _CODES = {
     401: Close.UNAUTHORIZED,
     403: Close.FORBIDDEN,
+    404: Close.ERASED,
     429: Close.TOO_MANY,
     503: Close.TRY_AGAIN_LATER,
 }

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from serving_api.arrivals import Arrivals
 from serving_api.clock import Clock
+from serving_api.erasures import Erasures, erased_user
 from serving_api.problems import ProblemError, no_room, too_many_connections
 from serving_api.realtime.closing import Close, close_of
 from serving_api.realtime.connection import Connection
@@ -52,11 +53,13 @@ class Hub:
         metrics: RealtimeMetrics,
         clock: Clock,
         *,
+        erasures: Erasures,
         is_held: Callable[[], bool],
         per_subject: int,
         in_all: int,
     ) -> None:
         self._arrivals = arrivals
+        self._erasures = erasures
         self._keys = keys
         self._verifier = verifier
         self._metrics = metrics
@@ -70,6 +73,7 @@ class Hub:
         self._is_ending = False
         # Told after the reader, which by then has dropped what it knew of these users.
         arrivals.tell(self.numbers_changed)
+        erasures.tell(self.end_erased)
 
     @contextmanager
     def holding(self, opened: Open) -> Iterator[None]:
@@ -101,6 +105,7 @@ class Hub:
             connections = self._users.setdefault(connection.user_id, set())
             connections.add(connection)
             self._arrivals.want(2 * SWEEP_SECONDS)
+            self._erasures.want()
             connection.start()
             try:
                 yield
@@ -125,6 +130,12 @@ class Hub:
             for connection in self._users[user_id]:
                 connection.numbers_changed()
 
+    def end_erased(self, users: Collection[int]) -> None:
+        """End the connections of these users."""
+        for user_id in self._users.keys() & users:
+            for connection in self._users[user_id]:
+                connection.close(*close_of(erased_user()))
+
     def end(self) -> None:
         """End every connection, because the process ends: clients come back to another one."""
         self._is_ending = True
@@ -142,6 +153,7 @@ class Hub:
             try:
                 if self._users:
                     self._arrivals.want(2 * SWEEP_SECONDS)
+                    self._erasures.want()
                 self._end_expired()
                 # Numbers change without an event: at midnight, while the warehouse is away, and
                 # when a failed quality check begins or ends to hold them.

@@ -1,6 +1,6 @@
-"""What every request passes before its endpoint: token, role, owner, rate, audit line.
+"""What every request passes before its endpoint: token, role, owner, rate, audit line, erasure.
 
-In this order, and all of it before any work in the warehouse.
+In this order, and all of it before the request asks the warehouse for anything.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import Scope
 from starlette.websockets import WebSocket
 
+from serving_api.erasures import erased_user
 from serving_api.problems import (
     InvalidParameter,
     ProblemError,
@@ -62,6 +63,11 @@ async def _let_through(request: Request) -> None:
     _limit_rate(request.scope, state, caller)
     if caller.role is Role.ADMIN or (asked is not None and asked != own):
         await _record(request, state, caller, asked)
+    # The caller's own token is about the caller only where the route is.
+    about = (asked, own if caller.role in access.own else None)
+    for user_id in about:
+        if user_id is not None and await state.erasures.has(user_id):
+            raise erased_user()
 
 
 async def admit_socket(socket: WebSocket, token: str) -> tuple[Principal, int]:
@@ -71,7 +77,10 @@ async def admit_socket(socket: WebSocket, token: str) -> tuple[Principal, int]:
     if caller.role not in access_to("WEBSOCKET", socket.scope["route"].path).roles:
         raise forbidden(f"A token of role {caller.role} does not allow this.")
     _limit_rate(socket.scope, state, caller)
-    return caller, await player_id(caller)
+    user_id = await player_id(caller)
+    if await state.erasures.has(user_id):
+        raise erased_user()
+    return caller, user_id
 
 
 async def caller_of(request: Request) -> Principal:

@@ -27,7 +27,9 @@ from serving_api.warehouse import answering
 
 router = APIRouter(tags=["stats"], dependencies=[Depends(refuse_repeated_parameters)])
 
-_PROBLEMS = problem_responses(HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE)
+_PROBLEMS = problem_responses(
+    HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE
+)
 
 
 @router.get(
@@ -45,7 +47,7 @@ async def user_stats(
     """The user is the token's `sub`; there is no user parameter.
 
     Every count is exact and includes every event stored until `meta.watermark`. Days are UTC dates.
-    A user without events gets zeros and null dates.
+    A user without events gets zeros and null dates, an erased one 404.
     """
     async with answering(request):
         asked = await ask_stats(state_of(request), user_id, query, newest=wants_the_newest(request))
