@@ -16,7 +16,7 @@ game_days as (
         and (user_id, date) not in {{ touched.days }}
     union all
     select {{ columns }}
-    from ({{ games_by_day(touched) }})
+    from ({{ played_games_by_day(touched) }})
 )
 
 {{ player_games('game_days', parameter('as_of', 'Date')) }}
