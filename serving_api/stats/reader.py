@@ -209,5 +209,6 @@ class StatsReader:
         if users is None:
             self._loading.clear()
         else:
+            self._repository.expect_touched(users)
             for user_id in users:
                 self._loading.pop(user_id, None)

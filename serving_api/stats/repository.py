@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any, Literal
@@ -84,6 +84,9 @@ _TOTALS = {
 # A parameter of ClickHouse holds 128 KiB (http_max_field_value_size), a touched day takes 32 bytes.
 _MAX_TOUCHED_DAYS = 4_000
 
+# As many users as are known to the cache.
+_MAX_EXPECTED = 20_000
+
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
@@ -163,6 +166,7 @@ class StatsRepository:
         self._state_read_at = float("-inf")
         self._state_lock = asyncio.Lock()
         self._state_refresh: asyncio.Task[None] | None = None
+        self._arrived: set[int] = set()
 
     @property
     def is_held(self) -> bool:
@@ -175,6 +179,16 @@ class StatsRepository:
             return await self._loader.load(question, user_id)
         except LoaderFullError as error:
             raise WarehouseUnavailableError(str(error)) from error
+
+    def expect_touched(self, users: Collection[int]) -> None:
+        """Of these users events have arrived, so their touched days are asked for first.
+
+        What is published of them would be read in vain. Where the guess is wrong, or forgotten, the
+        answer is the same and takes a query more.
+        """
+        if len(self._arrived) > _MAX_EXPECTED:
+            self._arrived.clear()
+        self._arrived.update(users)
 
     async def days(self, user_id: int, first: date, last: date) -> list[dict[str, Any]]:
         """One user's days with an event from `first` to `last`, in their order.
@@ -205,16 +219,23 @@ class StatsRepository:
         started = time.perf_counter()
         # Read first, so that the freshness never promises more than the numbers hold.
         state = await self._marts_state()
-        asked = {
-            "user_ids": list(user_ids),
+        asked: dict[str, Any] = {
             "as_of": max(question.as_of, _BEFORE_THE_FIRST_EVENT),
             "definition": question.definition,
         }
+        lately = self._arrived.intersection(user_ids)
+        others = [user_id for user_id in user_ids if user_id not in lately]
         # Most users have no touched day, so their numbers are asked for without waiting to know.
-        rows = await self._rows(_CLOSED_STATS, _CLOSED_GAMES, {**asked, **_seen(state)}, question)
-        touched = [user_id for user_id, row in rows.items() if row["is_touched"]]
-        touched += await self._touched_users([u for u in user_ids if u not in rows], state)
-        for days in _parts(await self._touched_days(touched, state)):
+        touched, rows = await asyncio.gather(
+            self._touched_days(lately, state), self._closed_rows(others, asked, state, question)
+        )
+        quiet = lately - touched.keys()
+        self._arrived -= quiet
+        rows |= await self._closed_rows(quiet, asked, state, question)
+        found = [user_id for user_id in others if user_id in rows and rows[user_id]["is_touched"]]
+        found += await self._touched_users([u for u in others if u not in rows], state)
+        touched |= await self._touched_days(found, state)
+        for days in _parts(touched):
             for user_id in days:
                 rows.pop(user_id, None)
             pairs = [(user_id, day) for user_id, dates in days.items() for day in dates]
@@ -228,6 +249,19 @@ class StatsRepository:
         self._metrics.batch_users.observe(len(user_ids))
         self._metrics.query_seconds.observe(time.perf_counter() - started)
         return {user_id: Reading(rows.get(user_id), state.freshness) for user_id in user_ids}
+
+    async def _closed_rows(
+        self,
+        users: Collection[int],
+        asked: Mapping[str, Any],
+        state: MartsState,
+        question: Question,
+    ) -> dict[int, dict[str, Any]]:
+        """The rows of those users of whom something is published, with `is_touched`."""
+        if not users:
+            return {}
+        here = {**asked, **_seen(state), "user_ids": list(users)}
+        return await self._rows(_CLOSED_STATS, _CLOSED_GAMES, here, question)
 
     async def _rows(
         self, stats_sql: str, games_sql: str, asked: Mapping[str, Any], question: Question
@@ -292,7 +326,7 @@ class StatsRepository:
         return [user_id for (user_id,) in found.result_rows]
 
     async def _touched_days(
-        self, user_ids: Sequence[int], state: MartsState
+        self, user_ids: Collection[int], state: MartsState
     ) -> dict[int, list[date]]:
         """The users' days that arrivals have touched since the last materialization.
 

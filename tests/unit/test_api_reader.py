@@ -26,6 +26,8 @@ class Source:
         self.gate.set()
         self.away = False
 
+    def expect_touched(self, users: Any) -> None: ...
+
     async def read(self, user_id: int, question: Question) -> Reading:
         self.asked.append((user_id, question))
         number = len(self.asked)

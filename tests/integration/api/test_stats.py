@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import httpx
 import pytest
+from prometheus_client import CollectorRegistry
 
 from serving_api.stats.repository import Question, StatsMetrics, StatsRepository
 from serving_api.warehouse import Warehouse
@@ -264,7 +265,6 @@ def test_a_batch_of_the_largest_size_with_the_largest_ids_is_one_question(
     platform: Platform,
 ) -> None:
     """Its parameters are longer than a URL may be."""
-    from prometheus_client import CollectorRegistry
 
     async def ask() -> int:
         warehouse = Warehouse(platform.settings, timeout_seconds=30)
@@ -277,6 +277,33 @@ def test_a_batch_of_the_largest_size_with_the_largest_ids_is_one_question(
         return len(readings)
 
     assert asyncio.run(ask()) == 500
+
+
+def test_who_is_expected_to_have_touched_days_changes_no_answer(
+    platform: Platform, new_user: NewUser
+) -> None:
+    materialized, both, only_touched, nothing = users = [new_user() for _ in range(4)]
+    platform.store(spin(user, "2026-11-20T10:00:00Z", "old") for user in (materialized, both))
+    platform.materialize()
+    platform.store(spin(user, "2026-11-21T10:00:00Z", "new") for user in (both, only_touched))
+
+    async def played(*expected: int) -> dict[int, int]:
+        warehouse = Warehouse(platform.settings, timeout_seconds=30)
+        repository = StatsRepository(warehouse, StatsMetrics(CollectorRegistry()))
+        repository.expect_touched(expected)
+        question = Question(date(2026, 11, 22), "all_actions", by_game=True)
+        readings = await asyncio.gather(*(repository.read(user, question) for user in users))
+        await repository.aclose()
+        await warehouse.aclose()
+        return {
+            user: reading.row["total_games_played"] if reading.row else 0
+            for user, reading in zip(users, readings, strict=True)
+        }
+
+    right = {materialized: 1, both: 2, only_touched: 1, nothing: 0}
+    assert asyncio.run(played()) == right
+    assert asyncio.run(played(*users)) == right
+    assert asyncio.run(played(materialized, only_touched)) == right
 
 
 def test_more_touched_days_than_one_parameter_holds_are_all_counted(
