@@ -111,6 +111,7 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
             )
             stack.push_async_callback(stats.aclose)
             erasures = Erasures(warehouse)
+            erasures.tell(stats.drop)
             verifier = TokenVerifier(keys, settings.jwt_issuer, settings.jwt_audience)
             identity = IdentityRepository(warehouse)
             # After the reader: arrivals are told in this order.

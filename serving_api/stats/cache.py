@@ -57,6 +57,11 @@ class StatsCache:
         if len(self._users) > self._max_users:
             self._users.popitem(last=False)
 
+    def drop(self, users: Collection[int]) -> None:
+        """Keep nothing of these users."""
+        for user_id in users:
+            self._users.pop(user_id, None)
+
     def expire(self, users: Collection[int] | None) -> None:
         """Nothing known of these users is fresh any more; None is everyone."""
         for user_id in self._users if users is None else users:

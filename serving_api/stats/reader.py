@@ -74,6 +74,7 @@ class StatsReader:
         self._monotonic = monotonic
         self._cache = StatsCache()
         self._loading: dict[int, dict[Question, asyncio.Task[Entry]]] = {}
+        self._dropped: set[int] = set()
         # In the order in which they get old.
         self._aging: deque[tuple[float, int, Question]] = deque()
         arrivals.tell(self._forget)
@@ -147,6 +148,11 @@ class StatsReader:
                 self._load(user_id, question)
                 self._metrics.refreshed.inc()
 
+    def drop(self, users: Collection[int]) -> None:
+        """Keep nothing of these users, who were erased, from now on."""
+        self._dropped.update(users)
+        self._cache.drop(users)
+
     async def aclose(self) -> None:
         """Stop what is under way."""
         tasks = [task for loading in self._loading.values() for task in loading.values()]
@@ -189,7 +195,7 @@ class StatsReader:
             del loading[question]
             if not loading:
                 del self._loading[user_id]
-        if task.cancelled() or task.exception() is not None:
+        if task.cancelled() or task.exception() is not None or user_id in self._dropped:
             return
         entry = task.result()
         if not is_newest:

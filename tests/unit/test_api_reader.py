@@ -119,6 +119,23 @@ async def test_an_answer_that_arrivals_overtook_on_its_way_is_not_kept() -> None
     assert await setup.ask(1) == (2, "fresh")
 
 
+async def test_nothing_is_known_of_a_user_who_was_dropped_also_not_what_was_on_its_way() -> None:
+    setup = Setup()
+    for user in (1, 2):
+        await setup.ask(user)
+    setup.source.gate.clear()
+    on_its_way = asyncio.create_task(setup.ask(3))
+    await asyncio.sleep(0)
+    setup.reader.drop({1, 3})
+    setup.source.gate.set()
+    await on_its_way
+    setup.source.away = True
+    for user in (1, 3):
+        with pytest.raises(WarehouseUnavailableError):
+            await setup.ask(user)
+    assert await setup.ask(2) == (2, "fresh")
+
+
 async def test_callers_at_once_ask_once_and_one_that_leaves_takes_nobody_with_it() -> None:
     setup = Setup()
     setup.source.gate.clear()
