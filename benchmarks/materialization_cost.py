@@ -337,7 +337,8 @@ def main(events: tuple[int, ...], peer: bool) -> None:
     print(
         f"\nthe same new events on {largest / smallest:.0f}x history: {growth:.2f}x, CPU {cpu:.2f}x"
     )
-    print(f"goal {GOAL_GROWTH}x for 10x: {'met' if growth <= GOAL_GROWTH else 'missed'}")
+    # By CPU: the clock of a shared machine once said 0.62x, because the load fell between the two.
+    print(f"goal {GOAL_GROWTH}x for 10x: {'met' if cpu <= GOAL_GROWTH else 'missed'}")
 
 
 if __name__ == "__main__":
