@@ -42,6 +42,14 @@ group by event_id
 having min(payload) != max(payload)
 """
 
+_MISSING = """
+select count()
+from asked
+where event_id not in (
+    select event_id from raw.event_ids where event_id in (select event_id from asked)
+)
+"""
+
 _FIRST = """
 select
     event_id,
@@ -113,6 +121,12 @@ def claims_of(stream: str, events: pa.RecordBatch) -> Claims:
     payloads = [hashlib.md5(text, usedforsecurity=False).digest() for text in texts.to_pylist()]
     event_ids = bytes.fromhex("".join(column["event_id"].to_pylist()).replace("-", ""))
     return Claims(stream, event_ids, payloads, column["offset"].to_pylist())
+
+
+def missing(client: Client, event_ids: bytes) -> int:
+    """How many of these ids nobody has claimed (see `presence`, how that comes about)."""
+    ((count,),) = _ask(client, _MISSING, event_ids)
+    return int(count)
 
 
 def contested(client: Client, event_ids: bytes) -> dict[bytes, First]:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -17,6 +18,7 @@ from ingest.erased import LIST_SECONDS, ErasedUsers, read_erased
 from ingest.ledger import LedgerRow, Position
 from ingest.metrics import INSERT_SECONDS
 from ingest.obstacles import explain, is_refusal
+from ingest.presence import forget_arrivals, is_whole
 from ingest.retry import until_done
 from tally.erasure import USERS
 from tally.events import Reason, Rejection
@@ -55,6 +57,15 @@ logger = logging.getLogger(__name__)
 
 class RefusedError(Exception):
     """The warehouse looked at a batch and refused what is in it, more than once."""
+
+
+class MissingError(Exception):
+    """What the warehouse has acknowledged is not there (see `presence`)."""
+
+
+def _unseen(batch: Batch) -> str:
+    """A token that no table can know."""
+    return f"{batch.token}:again-{uuid.uuid4().hex[:8]}"
 
 
 class WarehouseWriter:
@@ -195,14 +206,20 @@ class WarehouseWriter:
         return self._erased
 
     async def _insert(self, batch: Batch, *, patiently: bool = False) -> None:
-        """The same bytes under the same token until it is acknowledged, or refused thrice."""
+        """The same bytes under the same token until it is acknowledged, or refused thrice.
+
+        Where an attempt had an unknown end the tables are looked into (see `presence`); what is
+        missing is stored under a token that no table has seen.
+        """
         token, payload, refusals = batch.token, None, 0
-        settings = {**INSERT_SETTINGS, "insert_deduplication_token": token}
+        is_sure = batch.intent is None
 
         def send(client: Client) -> None:
-            nonlocal payload, refusals
+            nonlocal payload, refusals, is_sure
             payload = batch.encode() if payload is None else payload
+            settings = {**INSERT_SETTINGS, "insert_deduplication_token": token}
             started = time.monotonic()
+            was_sure, is_sure = is_sure, False
             try:
                 client.raw_insert(
                     "raw.landing",
@@ -216,27 +233,43 @@ class WarehouseWriter:
                 if refusals >= REFUSALS and not patiently:
                     raise RefusedError(explain(error)) from error
                 raise
+            is_sure = was_sure
             self.insert_seconds = time.monotonic() - started
             INSERT_SECONDS.observe(self.insert_seconds)
 
+        def look(client: Client) -> bool:
+            if is_whole(client, batch):
+                return True
+            forget_arrivals(client, batch)
+            return False
+
         async with self._slots:
-            await until_done(
-                "store", f"batch {token}", lambda: self._call(send), give_up_on=(RefusedError,)
-            )
+            while True:
+                await until_done(
+                    "store", f"batch {token}", lambda: self._call(send), give_up_on=(RefusedError,)
+                )
+                if is_sure or await until_done(
+                    "look for", f"batch {token}", lambda: self._call(look)
+                ):
+                    return
+                logger.warning("batch %s was acknowledged and is not whole: storing again", token)
+                token, is_sure = _unseen(batch), True
 
     async def claim(self, batch: Batch) -> None:
         """Claim the batch's event ids, and reject in it the messages that came second."""
         if not batch.accepted:
             return
         token, made, payload = batch.token, None, b""
-        settings = {**INSERT_SETTINGS, "insert_deduplication_token": token}
+        is_sure = batch.intent is None
 
         def send(client: Client) -> dict[int, claims.First]:
-            nonlocal made, payload
+            nonlocal token, made, payload, is_sure
             if made is None:
                 made = batch.claims()
                 payload = made.encode()
+            settings = {**INSERT_SETTINGS, "insert_deduplication_token": token}
             started = time.monotonic()
+            was_sure, is_sure = is_sure, False
             client.raw_insert(
                 "raw.event_ids",
                 column_names=claims.SCHEMA.names,
@@ -244,6 +277,9 @@ class WarehouseWriter:
                 fmt="ArrowStream",
                 settings=settings,
             )
+            if not was_sure and (missing := claims.missing(client, made.event_ids)):
+                token, is_sure = _unseen(batch), True
+                raise MissingError(f"{missing} claims were acknowledged and are not there")
             contested = claims.contested(client, made.event_ids)
             self.claim_seconds = time.monotonic() - started
             return claims.conflicts(made, contested)

@@ -241,6 +241,43 @@ def test_an_insert_whose_answer_is_lost(faulty_pipeline: Pipeline, proving: Prov
         assert pipeline.stop() == 0
 
 
+@pytest.mark.parametrize(
+    "lost", ["raw.event_ids", "raw.events", "raw.round_events", "raw.arrivals", "raw.dead_letters"]
+)
+def test_a_table_that_remembers_a_batch_and_has_lost_it(
+    lost: str, faulty_pipeline: Pipeline, proving: Proving
+) -> None:
+    """A warehouse that is killed between token and rows says of the retry that it is done."""
+    pipeline = faulty_pipeline
+    is_claim = lost == "raw.event_ids"
+    with Proxy(proving.warehouse.url) as proxy:
+        pipeline.warehouse_url = proxy.url
+        pipeline.start()
+        pipeline.warehouse_url = proving.warehouse.url  # for what the test itself asks
+        proxy.loses_answers_about = "raw.event_ids" if is_claim else "raw.landing"
+        events = pipeline.rounds(100)
+        pipeline.produce([*events, b"{"], partition=0)
+        step = "claim" if is_claim else "store"
+        until(functools.partial(says, pipeline, f"waiting to {step}"), "a lost answer")
+        theirs = "{here}"
+        if lost == "raw.round_events":
+            theirs = "event_id in (select event_id from raw.events where {here})"
+        pipeline.query(f"alter table {lost} delete where {theirs} settings mutations_sync = 1")
+        proxy.loses_answers_about = ""
+        pipeline.wait()
+    assert says(pipeline, "are not there" if is_claim else "is not whole")
+    account = pipeline.verify()
+    assert (account["events"], account["duplicates"], account["dead_letters"]) == (100, 0, 1)
+    for table in ("raw.event_ids", "raw.arrivals"):
+        assert rows_of(pipeline, table) == 100, table
+    ((rounds,),) = pipeline.query(
+        "select uniqExact(event_id) from raw.round_events"
+        " where event_id in (select event_id from raw.events where {here})"
+    )
+    assert rounds == 100
+    assert pipeline.stop() == 0
+
+
 def test_a_warehouse_that_is_down_for_a_minute(faulty_pipeline: Pipeline, proving: Proving) -> None:
     """Messages flow on, SIGTERM still works, and a new start waits as well."""
     pipeline = faulty_pipeline
