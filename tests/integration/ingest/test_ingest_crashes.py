@@ -332,19 +332,19 @@ def test_a_migration_under_running_ingestion(
         ),
     )
     stake = {"bet": 1, "payout": 0, "wheel": "gold"}
-    events = [slot_round(context={"round_id": f"r{n}", **stake}) for n in range(3_000)]
+    events = [slot_round(context={"round_id": f"r{n}", **stake}) for n in range(6_000)]
     try:
-        pipeline.produce([encode(event) for event in events[:1_500]], partition=0)
+        pipeline.produce([encode(event) for event in events[:5_000]], partition=0)
         until(lambda: pipeline.count() > 0, "the first events")
         assert list(migrations.migrate(connect(pipeline.settings), [*chain, wheel])) == [wheel]
-        assert pipeline.count() < 1_500, "all was stored: nothing ran under the migration"
-        pipeline.produce([encode(event) for event in events[1_500:]], partition=1)
+        assert pipeline.count() < 5_000, "all was stored: nothing ran under the migration"
+        pipeline.produce([encode(event) for event in events[5_000:]], partition=1)
         pipeline.wait()
         assert process.poll() is None
         assert "waiting to" not in pipeline.log
-        assert pipeline.verify()["events"] == 3_000
+        assert pipeline.verify()["events"] == 6_000
         assert pipeline.query("select countIf(wheel = 'gold'), count() from raw.events final") == [
-            (3_000, 3_000)
+            (6_000, 6_000)
         ]
         assert pipeline.stop() == 0
     finally:
