@@ -32,7 +32,7 @@ from tally.events import ACTIONS, Reason, Rejection
 
 REPLAY_HEADER = "replay_of"
 MAX_LETTER_ID = 512
-_NIL_UUID = "00000000-0000-0000-0000-000000000000"
+NIL_UUID = "00000000-0000-0000-0000-000000000000"
 
 _MS = pa.timestamp("ms", tz="UTC")
 _LABEL = pa.dictionary(pa.int32(), pa.string())
@@ -257,7 +257,7 @@ class Batch:
             "reason": [d.rejection.reason.value for d in dead],
             "error": [d.rejection.error for d in dead],
             "replay_of": [_replay_of(d.message) for d in dead],
-            "event_id": [_NIL_UUID] * n_dead,
+            "event_id": [NIL_UUID] * n_dead,
         }
 
         def column(name: str, kind: pa.DataType) -> "pa.Array[Any]":

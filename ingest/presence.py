@@ -10,21 +10,24 @@ acknowledgement is only believed where no attempt before it had an unknown end.
 from clickhouse_connect.driver import Client
 from clickhouse_connect.driver.external import ExternalData
 
-from ingest.batch import Batch
+from ingest.batch import NIL_UUID, Batch
 
 _THEIRS = "stream = {stream:String} and offset >= {first:UInt64} and offset <= {last:UInt64}"
 _KNOWN = "user_id in (select user_id from asked) and event_id in (select event_id from asked)"
 
 # A natural duplicate is merged away in the tables by event: there its id is looked for.
-_MISSING_EVENTS = f"""
+_MISSING = f"""
 select countIf(
-    offset not in (select offset from raw.arrivals where {_THEIRS})
-    or event_id not in (select event_id from raw.events where {_KNOWN})
-    or (is_of_round and event_id not in (select event_id from raw.round_events where {_KNOWN}))
+    if(
+        is_dead,
+        offset not in (select offset from raw.dead_letters where {_THEIRS}),
+        offset not in (select offset from raw.arrivals where {_THEIRS})
+        or event_id not in (select event_id from raw.events where {_KNOWN})
+        or (is_of_round and event_id not in (select event_id from raw.round_events where {_KNOWN}))
+    )
 )
 from asked
 """
-_LETTERS = f"select uniqExact(offset) from raw.dead_letters where {_THEIRS}"
 
 # For a replicated table: what another replica has acknowledged is seen.
 _SETTINGS = {"select_sequential_consistency": 1}
@@ -32,27 +35,25 @@ _SETTINGS = {"select_sequential_consistency": 1}
 
 def is_whole(client: Client, batch: Batch) -> bool:
     """Whether every message of the batch is in each table that it belongs to."""
-    here = _range(batch)
-    if batch.dead:
-        ((letters,),) = client.query(_LETTERS, parameters=here, settings=_SETTINGS).result_rows
-        if letters < len(batch.dead):
-            return False
-    if not batch.accepted:
-        return True
     asked = ExternalData(
         file_name="asked",
         data=_lines(batch),
         fmt="TabSeparated",
-        structure="offset UInt64, user_id UInt64, event_id UUID, is_of_round Bool",
+        structure="offset UInt64, user_id UInt64, event_id UUID, is_of_round Bool, is_dead Bool",
     )
     ((missing,),) = client.query(
-        _MISSING_EVENTS, parameters=here, external_data=asked, settings=_SETTINGS
+        _MISSING, parameters=_range(batch), external_data=asked, settings=_SETTINGS
     ).result_rows
     return not missing
 
 
 def forget_arrivals(client: Client, batch: Batch) -> None:
-    """Take the batch out of the one table in which a row that comes again stays twice."""
+    """Take the batch out of the one table in which a row that comes again stays twice.
+
+    Not where it is of dead letters alone: the arrivals among them are another batch's.
+    """
+    if not batch.accepted:
+        return
     client.command(
         f"alter table raw.arrivals delete where {_THEIRS}",
         parameters=_range(batch),
@@ -71,7 +72,9 @@ def _range(batch: Batch) -> dict[str, str | int]:
 def _lines(batch: Batch) -> bytes:
     events = batch.accepted_events()
     columns = (events[name].to_pylist() for name in ("offset", "user_id", "event_id", "round_id"))
-    return "".join(
-        f"{offset}\t{user_id}\t{event_id}\t{int(bool(round_id))}\n"
+    accepted = (
+        f"{offset}\t{user_id}\t{event_id}\t{int(bool(round_id))}\t0\n"
         for offset, user_id, event_id, round_id in zip(*columns, strict=True)
-    ).encode()
+    )
+    dead = (f"{d.message.offset}\t0\t{NIL_UUID}\t0\t1\n" for d in batch.dead)
+    return "".join((*accepted, *dead)).encode()
