@@ -151,8 +151,8 @@ class Batch:
     def halves(self) -> tuple["Batch", "Batch"]:
         """The batch in two, by its messages: the same two each time."""
         middle = self._messages[len(self._messages) // 2].offset
-        left = Batch(self.stream, self.first_offset, self.opened_at)
-        right = Batch(self.stream, middle, self.opened_at)
+        left = Batch(self.stream, self.first_offset, self.opened_at, self.intent)
+        right = Batch(self.stream, middle, self.opened_at, self.intent)
         for half, first, end in ((left, self.first_offset, middle), (right, middle, None)):
             half.next_offset = self.next_offset if end is None else end
             half.received_at = self.received_at
@@ -170,7 +170,7 @@ class Batch:
 
     def only_rejected(self, offsets: Collection[int]) -> "Batch":
         """A batch of nothing but these dead letters; its token is of the first and the last."""
-        some = Batch(self.stream, min(offsets), self.opened_at)
+        some = Batch(self.stream, min(offsets), self.opened_at, self.intent)
         some.next_offset = max(offsets) + 1
         some.received_at = self.received_at
         some.dead = [d for d in self.dead if d.message.offset in offsets]
