@@ -62,6 +62,11 @@ class Arrivals:
         self._wanted.set()
 
     @property
+    def followed_until(self) -> float:
+        """Of everything that was readable by then (monotonic) the listeners have been told."""
+        return self._looked_at
+
+    @property
     def is_current(self) -> bool:
         """Whether a listener who has heard nothing may conclude that nothing has arrived."""
         return time.monotonic() - self._looked_at <= CURRENT_SECONDS

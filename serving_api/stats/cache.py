@@ -22,6 +22,9 @@ class Entry:
 
     reading: Reading
     fresh_until: float
+    """Minus infinity once events of the user have arrived."""
+    read_at: float = float("-inf")
+    """When it was read from the warehouse, on the same clock."""
     asked_at: float = float("-inf")
     """When it was last given to somebody, on the same clock."""
     bodies: dict[object, bytes] = field(default_factory=dict)

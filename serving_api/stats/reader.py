@@ -30,6 +30,10 @@ PATIENCE_SECONDS = 3.5
 REFRESHED_IN_ITS_LAST = 0.1
 KEPT_WARM = 2.0
 
+# Where the ledger proves that an answer still holds it is not read anew, for so many of its times:
+# numbers that were corrected without an arrival and without a publication are seen then.
+CONFIRMED = 10
+
 Status = Literal["fresh", "catching_up", "stale"]
 """`held` is decided by what the repository reads of the marts, not here."""
 
@@ -47,6 +51,11 @@ class ReaderMetrics:
         self.refreshed = Counter(
             "tally_stats_refreshed",
             "Answers that were read anew before they were old, because they had been asked for.",
+            registry=registry,
+        )
+        self.confirmed = Counter(
+            "tally_stats_confirmed",
+            "Answers that were not read anew, because the ledger proves that they hold.",
             registry=registry,
         )
 
@@ -99,7 +108,7 @@ class StatsReader:
         if after is not None and not await self._arrivals.wait_for(after, AFTER_SECONDS):
             status = "catching_up"
         known = self._cache.find(user_id, question)
-        if known is not None and not newest and self._is_fresh(known):
+        if known is not None and not newest and self._is_fresh(user_id, question, known):
             known.asked_at = self._monotonic()
             self._metrics.answers.labels("cache").inc()
             return known, question, status
@@ -131,9 +140,10 @@ class StatsReader:
             self.refresh()
 
     def refresh(self) -> None:
-        """Begin to read anew what is nearly old and was asked for lately."""
-        if not self._arrivals.is_reachable:
+        """Confirm what is nearly old and was asked for lately, or begin to read it anew."""
+        if not self._aging or not self._arrivals.is_reachable:
             return
+        self._repository.keep_current()
         now = self._monotonic()
         soon = now + self._cache_seconds * REFRESHED_IN_ITS_LAST
         while self._aging and self._aging[0][0] <= soon:
@@ -144,6 +154,7 @@ class StatsReader:
                 entry is not None
                 and now < entry.fresh_until <= soon
                 and now - entry.asked_at < self._cache_seconds * KEPT_WARM
+                and not self._confirm(user_id, question, entry)
             ):
                 self._load(user_id, question)
                 self._metrics.refreshed.inc()
@@ -160,8 +171,26 @@ class StatsReader:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _is_fresh(self, entry: Entry) -> bool:
-        return self._arrivals.is_current and self._monotonic() < entry.fresh_until
+    def _is_fresh(self, user_id: int, question: Question, entry: Entry) -> bool:
+        return self._arrivals.is_current and (
+            self._monotonic() < entry.fresh_until or self._confirm(user_id, question, entry)
+        )
+
+    def _confirm(self, user_id: int, question: Question, entry: Entry) -> bool:
+        """Let an answer whose time is over begin anew, where the ledger proves that it holds."""
+        now = self._monotonic()
+        has_arrivals = entry.fresh_until == float("-inf")
+        if has_arrivals or now - entry.read_at >= self._cache_seconds * CONFIRMED:
+            return False
+        confirmed = self._repository.confirm(entry.reading, self._arrivals.followed_until)
+        if confirmed is None:
+            return False
+        entry.reading = confirmed
+        entry.bodies.clear()
+        entry.fresh_until = now + self._cache_seconds
+        self._aging.append((entry.fresh_until, user_id, question))
+        self._metrics.confirmed.inc()
+        return True
 
     def _last_known(
         self, user_id: int, *questions: Question | None
@@ -187,7 +216,7 @@ class StatsReader:
     async def _ask(self, user_id: int, question: Question) -> Entry:
         asked_at = self._monotonic()
         reading = await self._repository.read(user_id, question)
-        return Entry(reading, fresh_until=asked_at + self._cache_seconds)
+        return Entry(reading, fresh_until=asked_at + self._cache_seconds, read_at=asked_at)
 
     def _finished(self, user_id: int, question: Question, task: asyncio.Task[Entry]) -> None:
         loading = self._loading.get(user_id, {})

@@ -106,13 +106,30 @@ class MartsState:
     offsets: Sequence[int]
     freshness: Freshness
 
+    def has_the_marts_of(self, other: "MartsState") -> bool:
+        """Whether nothing was published between the two, and neither held nor let go."""
+        return all(
+            mine == theirs
+            for mine, theirs in (
+                (self.streams, other.streams),
+                (self.offsets, other.offsets),
+                (self.freshness.status, other.freshness.status),
+                (self.freshness.materialized_at, other.freshness.materialized_at),
+            )
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
     """One user's row of the marts, None for a user without events."""
 
     row: Mapping[str, Any] | None
-    freshness: Freshness
+    state: MartsState
+
+    @property
+    def freshness(self) -> Freshness:
+        """How current the warehouse was."""
+        return self.state.freshness
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +196,29 @@ class StatsRepository:
             return await self._loader.load(question, user_id)
         except LoaderFullError as error:
             raise WarehouseUnavailableError(str(error)) from error
+
+    def confirm(self, reading: Reading, followed_until: float) -> Reading | None:
+        """The reading as of now, where nothing can have changed it; else None.
+
+        The caller has followed the arrivals until then (monotonic) and found none of its user. With
+        the same marts the same numbers would be read. What the state knows is not promised before
+        the arrivals up to it were followed.
+        """
+        age = time.monotonic() - self._state_read_at
+        if (
+            self._state is None
+            or age > MAX_MARTS_STATE_SECONDS
+            or self._state_read_at > followed_until
+            or not self._state.has_the_marts_of(reading.state)
+        ):
+            return None
+        return replace(reading, state=self._state)
+
+    def keep_current(self) -> None:
+        """Read the state of the marts in the background, where it is not of this second."""
+        is_old = time.monotonic() - self._state_read_at > MARTS_STATE_SECONDS
+        if is_old and not self._state_lock.locked():
+            self._state_refresh = asyncio.create_task(self._refresh_marts_state())
 
     def expect_touched(self, users: Collection[int]) -> None:
         """Of these users events have arrived, so their touched days are asked for first.
@@ -248,7 +288,7 @@ class StatsRepository:
             rows |= await self._rows(_TOUCHED_STATS, _TOUCHED_GAMES, asked, question)
         self._metrics.batch_users.observe(len(user_ids))
         self._metrics.query_seconds.observe(time.perf_counter() - started)
-        return {user_id: Reading(rows.get(user_id), state.freshness) for user_id in user_ids}
+        return {user_id: Reading(rows.get(user_id), state) for user_id in user_ids}
 
     async def _closed_rows(
         self,
@@ -296,8 +336,8 @@ class StatsRepository:
                 # Another question may have read it while this one waited for the lock.
                 if time.monotonic() - self._state_read_at > MARTS_STATE_SECONDS:
                     self._state = await self._read_marts_state()
-        elif age > MARTS_STATE_SECONDS and not self._state_lock.locked():
-            self._state_refresh = asyncio.create_task(self._refresh_marts_state())
+        else:
+            self.keep_current()
         assert self._state is not None  # read_at is minus infinity until there is one
         return self._state
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from serving_api.app import create_app
 from serving_api.openapi import COMMITTED, render
 from serving_api.stats.answers import build_answer, win_rate, window
-from serving_api.stats.repository import Freshness, Reading
+from serving_api.stats.repository import Freshness, MartsState, Reading
 from serving_api.stats.schemas import StatsQuery, UserStats
 from tally.settings import Settings
 
@@ -49,7 +49,7 @@ ROW: dict[str, Any] = {
 
 def answer(query: StatsQuery | None = None, **changes: Any) -> UserStats:
     freshness = Freshness(datetime(2026, 11, 22, 1, 2, 3, 450_000, tzinfo=UTC), 0.5, None)
-    reading = Reading({**ROW, **changes}, freshness)
+    reading = Reading({**ROW, **changes}, MartsState([], [], freshness))
     return build_answer(7, reading, query or StatsQuery(), date(2026, 11, 22), "all_actions")
 
 

@@ -9,12 +9,13 @@ from prometheus_client import CollectorRegistry
 
 from serving_api.consistency import ConsistencyToken, is_stored, parse_token
 from serving_api.stats.cache import MAX_QUESTIONS_OF_A_USER, Entry, StatsCache
-from serving_api.stats.reader import ReaderMetrics, StatsReader
-from serving_api.stats.repository import Freshness, Question, Reading
+from serving_api.stats.reader import CONFIRMED, ReaderMetrics, StatsReader
+from serving_api.stats.repository import Freshness, MartsState, Question, Reading
 from serving_api.warehouse import WarehouseUnavailableError
 
 TODAY = Question(date(2026, 11, 22), "all_actions")
 LOGINS = Question(date(2026, 11, 22), "daily_login")
+STATE = MartsState([], [], Freshness(None, None, None))
 
 
 class Source:
@@ -25,8 +26,14 @@ class Source:
         self.gate = asyncio.Event()
         self.gate.set()
         self.away = False
+        self.holds = False
 
     def expect_touched(self, users: Any) -> None: ...
+
+    def keep_current(self) -> None: ...
+
+    def confirm(self, reading: Reading, _followed_until: float) -> Reading | None:
+        return reading if self.holds else None
 
     async def read(self, user_id: int, question: Question) -> Reading:
         self.asked.append((user_id, question))
@@ -34,7 +41,7 @@ class Source:
         await self.gate.wait()
         if self.away:
             raise WarehouseUnavailableError("away")
-        return Reading({"number": number}, Freshness(None, None, None))
+        return Reading({"number": number}, STATE)
 
 
 class Following:
@@ -44,6 +51,7 @@ class Following:
         self.is_current = True
         self.is_reachable = True
         self.has_written = True
+        self.followed_until = 0.0
 
     def tell(self, listener: Any) -> None:
         self.arrive = listener
@@ -172,6 +180,32 @@ async def test_what_is_asked_for_again_is_read_before_it_is_old_so_that_nobody_w
     assert len(setup.source.asked) == 2
 
 
+async def test_an_answer_that_is_proved_to_hold_is_not_read_again_before_its_last_time() -> None:
+    setup = Setup()
+    setup.source.holds = True
+    for _ in range(CONFIRMED - 1):
+        assert await setup.ask(1) == (1, "fresh")
+        setup.clock.now += 28
+        setup.reader.refresh()
+        setup.clock.now += 3
+    assert setup.source.asked == [(1, TODAY)]
+    setup.clock.now += 30
+    assert await setup.ask(1) == (2, "fresh")
+
+
+async def test_nothing_proves_an_answer_after_arrivals_nor_to_who_wants_the_newest() -> None:
+    setup, without = Setup(), Setup(cache_seconds=0)
+    setup.source.holds = without.source.holds = True
+    await setup.ask(1)
+    setup.arrivals.arrive({1})
+    assert await setup.ask(1) == (2, "fresh")
+    assert await setup.ask(1, newest=True) == (3, "fresh")
+    setup.clock.now += 31
+    setup.arrivals.is_current = False
+    assert await setup.ask(1) == (4, "fresh")
+    assert [await without.ask(1), await without.ask(1)] == [(1, "fresh"), (2, "fresh")]
+
+
 async def test_what_nobody_asks_for_any_more_is_left_to_get_old() -> None:
     setup = Setup()
     await setup.ask(1)
@@ -245,7 +279,7 @@ async def test_a_write_that_is_not_stored_in_time_is_said() -> None:
 
 def test_the_cache_holds_so_many_users_and_questions_and_no_more() -> None:
     cache = StatsCache(max_users=3)
-    reading = Reading(None, Freshness(None, None, None))
+    reading = Reading(None, STATE)
     for user in range(5):
         cache.keep(user, TODAY, Entry(reading, 0))
     assert [cache.find(user, TODAY) is not None for user in range(5)] == [0, 0, 1, 1, 1]

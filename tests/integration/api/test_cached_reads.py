@@ -5,6 +5,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -12,7 +13,8 @@ import pytest
 from benchmarks.http_load import Client as LoadClient
 from serving_api.consistency import ConsistencyToken
 from tally.tokens import LocalSigner
-from tests.integration.api.serving import Client, serving
+from tests.integration.api.serving import Client, free_port, serving
+from tests.integration.ingest.pipeline import metric
 from tests.platform import Platform, action
 
 NewUser = Callable[[], int]
@@ -70,6 +72,58 @@ def test_an_answer_is_the_same_until_events_arrive_and_then_new_in_every_process
 
     # Where the ledger was not followed for seconds, as on a busy machine, everyone is read anew.
     until(others_answers_outlive_an_arrival, "an arrival empties the cache of its user only", 60)
+
+
+def test_an_answer_whose_time_is_over_is_read_anew_after_arrivals_and_publications_only(
+    platform: Platform, new_user: NewUser
+) -> None:
+    """What the ledger proves to hold is not read again, and its freshness is that of now."""
+    user, other = new_user(), new_user()
+    platform.store([action(user, "LOGIN", "2026-11-20T10:00:00Z")])
+    port = free_port()
+    settings = platform.settings.model_copy(
+        update={"api_cache_seconds": 1, "api_metrics_port": port}
+    )
+    with serving(settings) as api:
+
+        def reads() -> float:
+            """Answers that were read from the warehouse: for who asked, or before they were old."""
+            sources = metric(port, 'tally_stats_answers_total{source="warehouse"}')
+            return sources + metric(port, "tally_stats_refreshed_total")
+
+        def asked_for(seconds: float) -> list[dict[str, Any]]:
+            answers, end = [], time.monotonic() + seconds
+            while time.monotonic() < end:
+                answers.append(cached(api, user).json())
+                time.sleep(0.05)
+            return answers
+
+        first = cached(api, user).json()
+
+        def is_confirmed() -> bool:
+            before = reads(), metric(port, "tally_stats_confirmed_total")
+            platform.store([action(other, "LOGIN", "2026-11-20T10:00:00Z")])
+            answers = asked_for(3)
+            assert {answer["lifetime_active_days"] for answer in answers} == {1}
+            assert answers[-1]["meta"]["watermark"] > first["meta"]["watermark"]
+            now = reads(), metric(port, "tally_stats_confirmed_total")
+            # On a busy machine the state of the marts may be older than the last look.
+            return now[0] == before[0] and now[1] > before[1]
+
+        until(is_confirmed, "three times a second's answer is held for more seconds", 60)
+        before = reads()
+        platform.materialize()
+        until(
+            lambda: (
+                cached(api, user).json()["meta"]["materialized_at"]
+                != first["meta"]["materialized_at"]
+            ),
+            "the publication, before the answer's last time is over",
+            limit_s=8,
+        )
+        assert reads() > before
+        platform.store([action(user, "LOGIN", "2026-11-21T10:00:00Z")])
+        until(lambda: cached(api, user).json()["lifetime_active_days"] == 2, "the second day")
 
 
 def test_a_read_after_a_write_has_it(api: Client, platform: Platform, new_user: NewUser) -> None:
