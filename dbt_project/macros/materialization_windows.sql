@@ -19,6 +19,12 @@
 {%- endmacro %}
 
 
+{#- What was played on them, by game: computed once for the models of a run that take the same window. -#}
+{% macro touched_game_days() -%}
+    marts.touched_game_days
+{%- endmacro %}
+
+
 {#- Arrivals that a backfill asks the marts to take again, kept for 30 days. They are written while no run
     is under way (orchestration/lib/backfill.py): a model takes those that are newer than the window that it
     closed last. -#}
@@ -49,9 +55,21 @@
         ~ ") engine = MergeTree order by (model, run_id) ttl opened_at + interval 30 day"
     ) %}
     {% do run_query(
+        "alter table " ~ materialization_windows()
+        ~ " add column if not exists recorded_by LowCardinality(String) default toString(model)"
+    ) %}
+    {% do run_query(
         "create table if not exists " ~ touched_user_days() ~ " ("
         ~ "model LowCardinality(String), run_id String, user_id UInt64, date Date, "
         ~ "recorded_at DateTime default now()"
+        ~ ") engine = MergeTree order by (model, run_id, user_id, date) "
+        ~ "ttl recorded_at + interval 30 day settings index_granularity = 256"
+    ) %}
+    {% do run_query(
+        "create table if not exists " ~ touched_game_days() ~ " ("
+        ~ "model LowCardinality(String), run_id String, user_id UInt64, date Date, game_type String, "
+        ~ "played UInt64, wins UInt64, losses UInt64, draws UInt64, no_outcome UInt64, "
+        ~ "bet_amount Int64, payout_amount Int64, recorded_at DateTime default now()"
         ~ ") engine = MergeTree order by (model, run_id, user_id, date) "
         ~ "ttl recorded_at + interval 30 day settings index_granularity = 256"
     ) %}
@@ -71,26 +89,24 @@
 {% endmacro %}
 
 
-{#- Opens the window of this run: from the model's watermark to the end of the ledger. -#}
-{% macro open_window() %}
-    {{ return(adapter.dispatch('open_window', 'tally')()) }}
+{#- Opens the window of this run: from the model's watermark to the end of the ledger, or to where a window
+    that the run opened before ends. `leader`: a model that this one comes after. Where the leader has closed the
+    very same window in this run, this model takes what the leader recorded. That is decided here, once: later it might
+    look otherwise. -#}
+{% macro open_window(leader=none) %}
+    {{ return(adapter.dispatch('open_window', 'tally')(leader)) }}
 {% endmacro %}
 
-{% macro clickhouse__open_window() %}
+{% macro clickhouse__open_window(leader) %}
     insert into {{ materialization_windows() }}
-        (model, run_id, version, stream, from_offset, to_offset)
-    select
-        '{{ this.identifier }}',
-        '{{ invocation_id }}',
-        toUnixTimestamp64Micro(now64(6)),
-        stream,
-        max(seen_offset),
-        max(ledger_offset)
-    from (
+        (model, run_id, version, stream, from_offset, to_offset, recorded_by)
+    with
+    known as (
         select
             stream,
             toInt64(-1) as seen_offset,
-            toInt64(max(last_offset)) as ledger_offset
+            toInt64(max(last_offset)) as ledger_offset,
+            toInt64(9223372036854775807) as run_offset
         from {{ source('raw', 'ingest_ledger') }}
         group by stream
         {% if is_incremental() %}
@@ -98,13 +114,66 @@
             select
                 stream,
                 to_offset,
-                to_offset
+                to_offset,
+                toInt64(9223372036854775807)
             from {{ watermarks() }} final
             where model = '{{ this.identifier }}'
         {% endif %}
+        union all
+        select
+            stream,
+            toInt64(-1),
+            toInt64(-1),
+            to_offset
+        from {{ materialization_windows() }}
+        where run_id = '{{ invocation_id }}'
+    ),
+    opened as (
+        select
+            stream,
+            max(seen_offset) as from_offset,
+            greatest(max(seen_offset), least(max(ledger_offset), min(run_offset))) as to_offset
+        from known
+        group by stream
+        having max(ledger_offset) >= 0
     )
-    group by stream
+    select
+        '{{ this.identifier }}',
+        '{{ invocation_id }}',
+        toUnixTimestamp64Micro(now64(6)),
+        stream,
+        from_offset,
+        to_offset,
+        {% if leader and is_incremental() -%}
+            if({{ is_window_of(leader, 'opened') }}, '{{ leader }}', '{{ this.identifier }}')
+        {%- else -%}
+            '{{ this.identifier }}'
+        {%- endif %}
+    from opened
 {% endmacro %}
+
+
+{#- Whether a model that has recorded its touched days in this run, and closed its window, has done so for the
+    window `opened`, and no backfill asks this model for more. -#}
+{% macro is_window_of(leader, opened) -%}
+    {%- set of_leader = "model = '" ~ leader ~ "' and run_id = '" ~ invocation_id ~ "'" -%}
+    (
+        select arraySort(groupArray((toString(stream), from_offset, to_offset))) from {{ opened }}
+    ) = (
+        select arraySort(groupArray((toString(stream), from_offset, to_offset)))
+        from {{ materialization_windows() }}
+        where {{ of_leader }}
+    )
+    and (select count() from {{ touched_user_days() }} where {{ of_leader }}) > 0
+    and (
+        select count()
+        from {{ watermarks() }}
+        where
+            model = '{{ leader }}'
+            and version = (select max(version) from {{ materialization_windows() }} where {{ of_leader }})
+    ) > 0
+    and (select count() from ({{ arrivals_requested() }})) = 0
+{%- endmacro %}
 
 
 {#- Closes it: the model has now seen all of the window. -#}
@@ -140,7 +209,8 @@
 {%- endmacro %}
 
 
-{#- Writes down the user-days that this run has to recompute: none where it reads everything anyway. -#}
+{#- Writes down the user-days that this run has to recompute: none where it reads everything anyway, or where
+    they are recorded already. -#}
 {% macro record_touched_days() %}
     {{ return(adapter.dispatch('record_touched_days', 'tally')()) }}
 {% endmacro %}
@@ -150,7 +220,9 @@
         insert into {{ touched_user_days() }} (model, run_id, user_id, date)
         with
         arrived as (
-            {{ arrivals_in_window() }}
+            select *
+            from ({{ arrivals_in_window() }})
+            where {{ recorded_by() }} = '{{ this.identifier }}'
         ),
         touched as (
             {{ touched_days('arrived') }}
@@ -167,9 +239,62 @@
 {% endmacro %}
 
 
+{#- And what was played on them. The engines without windows compute it in each model. -#}
+{% macro record_game_days() %}
+    {{ return(adapter.dispatch('record_game_days', 'tally')()) }}
+{% endmacro %}
+
+{% macro default__record_game_days() %}
+{% endmacro %}
+
+{% macro clickhouse__record_game_days() %}
+    {% if is_incremental() %}
+        {%- set columns = ['user_id', 'date', 'game_type'] + (game_metrics() | list) %}
+        insert into {{ touched_game_days() }} (model, run_id, {{ columns | join(', ') }})
+        select
+            '{{ this.identifier }}',
+            '{{ invocation_id }}',
+            {{ columns | join(', ') }}
+        from ({{ games_by_day(touched_where(is_current_window())) }})
+    {% endif %}
+{% endmacro %}
+
+
+{#- What was played on the touched days of this run: the columns of games_by_day. -#}
+{% macro game_days_in_window(touched) -%}
+    {{ return(adapter.dispatch('game_days_in_window', 'tally')(touched)) }}
+{%- endmacro %}
+
+{% macro default__game_days_in_window(touched) -%}
+    {{ games_by_day(touched) }}
+{%- endmacro %}
+
+{% macro clickhouse__game_days_in_window(touched) -%}
+    select
+        user_id,
+        date,
+        game_type,
+        {{ game_metrics() | join(', ') }}
+    from {{ touched_game_days() }}
+    where {{ is_recorded_for_this_run() }}
+{%- endmacro %}
+
+
 {#- The touched days of this run, for the macros of player_days.sql. -#}
 {% macro touched_in_window() %}
-    {% set recorded = touched_user_days() ~ " where " ~ is_current_window() %}
+    {{ return(adapter.dispatch('touched_in_window', 'tally')()) }}
+{% endmacro %}
+
+{% macro default__touched_in_window() %}
+    {{ return(touched_where(is_current_window())) }}
+{% endmacro %}
+
+{% macro clickhouse__touched_in_window() %}
+    {{ return(touched_where(is_recorded_for_this_run())) }}
+{% endmacro %}
+
+{% macro touched_where(condition) %}
+    {% set recorded = touched_user_days() ~ " where " ~ condition %}
     {{ return({
         'users': '(select user_id from ' ~ recorded ~ ')',
         'days': '(select user_id, date from ' ~ recorded ~ ')',
@@ -177,6 +302,17 @@
         'last_date': '(select max(date) from ' ~ recorded ~ ')',
     }) }}
 {% endmacro %}
+
+
+{% macro is_recorded_for_this_run() -%}
+    model = {{ recorded_by() }} and run_id = '{{ invocation_id }}'
+{%- endmacro %}
+
+
+{#- The model whose records this one uses in this run: its own, or those of the leader of its window. -#}
+{% macro recorded_by() -%}
+    (select max(toString(recorded_by)) from {{ materialization_windows() }} where {{ is_current_window() }})
+{%- endmacro %}
 
 
 {#- The arrivals that this run takes: user_id, occurred_date, round_id; new ones, and those that a backfill
@@ -197,6 +333,12 @@
         and arrivals.offset > taken.from_offset
         and arrivals.offset <= taken.to_offset
     union all
+    {{ arrivals_requested() }}
+{%- endmacro %}
+
+
+{#- Those that a backfill asks for and this model has not taken. -#}
+{% macro arrivals_requested() -%}
     select
         user_id,
         occurred_date,

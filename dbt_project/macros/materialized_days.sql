@@ -29,7 +29,7 @@
 {% endmacro %}
 
 
-{% macro default__open_window() %}
+{% macro default__open_window(leader) %}
     delete from {{ touched_user_days() }} where model = '{{ this.identifier }}';
     {% if not is_incremental() %}
         delete from {{ materialized_days() }} where model = '{{ this.identifier }}';
@@ -37,7 +37,7 @@
 {% endmacro %}
 
 {#- Two runs at once would both note the same days: the second waits here for the first to commit. -#}
-{% macro postgres__open_window() %}
+{% macro postgres__open_window(leader) %}
     select pg_advisory_xact_lock(hashtext('{{ this }}'));
     {{ tally.default__open_window() }}
 {% endmacro %}

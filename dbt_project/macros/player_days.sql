@@ -161,8 +161,9 @@
 {%- endmacro %}
 
 
-{#- Everything that a user did on a day: activity and the sums over games, the columns of user_days. -#}
-{% macro player_days(touched=none) -%}
+{#- Everything that a user did on a day: activity and the sums over games, the columns of user_days. `games`: the
+    query of what was played, where it is not to be computed here. -#}
+{% macro player_days(touched=none, games=none) -%}
     select
         activity.user_id as user_id,
         activity.date as date,
@@ -179,7 +180,7 @@
             user_id,
             date,
             {{ game_sums() }}
-        from ({{ games_by_day(touched) }}) as game_days
+        from ({{ games or games_by_day(touched) }}) as game_days
         group by user_id, date
     ) as games
         on activity.user_id = games.user_id and activity.date = games.date

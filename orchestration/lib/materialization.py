@@ -9,7 +9,7 @@ SHOWN_DATES = 31
 
 # A run opens one window a model: while a run holds the lock, the latest window is its own.
 _WINDOW = """
-select any(run_id), toInt64(sum(greatest(to_offset - from_offset, 0))), min(opened_at)
+select any(run_id), any(recorded_by), toInt64(sum(greatest(to_offset - from_offset, 0)))
 from marts.materialization_windows
 where model = {model:String} and version = (
     select max(version) from marts.materialization_windows where model = {model:String}
@@ -54,12 +54,13 @@ def rows(client: Client, database: str, table: str) -> int | None:
 
 def last_window(client: Client, model: str) -> Touched | None:
     """What the latest run of a model took; None where the model takes no windows."""
-    parameters = {"model": model}
-    ((run_id, messages, _),) = client.query(_WINDOW, parameters=parameters).result_rows
+    ((run_id, recorded_by, messages),) = client.query(
+        _WINDOW, parameters={"model": model}
+    ).result_rows
     if not run_id:
         return None
     ((days, users, dates),) = client.query(
-        _TOUCHED, parameters={**parameters, "run_id": run_id}
+        _TOUCHED, parameters={"model": recorded_by, "run_id": run_id}
     ).result_rows
     return Touched(messages, days, users, tuple(dates))
 

@@ -191,6 +191,7 @@ def emptied(platform: Platform) -> None:
         platform.client.command(f"truncate table marts.{table}")
 
 
+BOTH = ("run", "--select", "user_game_days", "user_days", "--threads", "1")
 ALL = ("run", "--select", "config.materialized:incremental", "--threads", "1")
 
 
@@ -315,28 +316,32 @@ def strip(one: Action) -> Action:
 
 @pytest.mark.parametrize(
     ("write", "when"),
-    [(1, "before"), (1, "after"), (2, "after"), (3, "during"), (3, "after"), (4, "after")],
+    [
+        *[(1, "before"), (1, "after"), (2, "after"), (3, "after"), (4, "during"), (5, "after")],
+        *[(6, "after"), (9, "during"), (9, "after"), (10, "after")],
+    ],
 )
 def test_a_run_killed_half_way_shows_readers_nothing_wrong_and_is_healed_by_the_next(
     platform: Platform, dbt: WarmDbt, write: int, when: When
 ) -> None:
-    """`kill -9` at its window, its touched days, its rows and its watermark."""
+    """`kill -9` at window, touched days, game days, rows and watermark of a model and the next."""
     login = action(1, "LOGIN", "2026-03-01T12:00:00Z")
     platform.store([login])
-    dbt.run("run", "--select", "user_days")
+    dbt.run(*BOTH)
     spin = {"round_id": "r", "state": "settled", "bet": 1, "payout": 2}
     later = [
         action(1, "SLOT_SPIN", "2026-03-01T13:00:00Z", **spin),
         action(2, "LOGIN", "2026-03-02T12:00:00Z"),
     ]
     platform.store(later)
-    old, new = expected([login])[0], expected([login, *later])[0]
-    dbt.run("run", "--select", "user_days", die=(when, write))
-    is_stored = write == 4 or (write == 3 and when == "after")
-    if (write, when) != (3, "during"):
-        assert marts(platform)[0] == (new if is_stored else old)
-    dbt.run("run", "--select", "user_days")
-    assert marts(platform)[0] == new
+    old, new = expected([login]), expected([login, *later])
+    dbt.run(*BOTH, die=(when, write))
+    for mart, its_rows in enumerate((9, 4)):
+        if (write, when) != (its_rows, "during"):
+            is_stored = write > its_rows or (write == its_rows and when == "after")
+            assert marts(platform)[mart] == (new if is_stored else old)[mart]
+    dbt.run(*BOTH)
+    assert marts(platform) == new
 
 
 def test_two_runs_at_once_leave_what_one_would_have_left(platform: Platform, dbt: WarmDbt) -> None:
@@ -421,7 +426,7 @@ def test_only_touched_days_are_computed_again(platform: Platform, dbt: WarmDbt) 
     dbt.run(*ALL)
     touched = platform.client.query(
         "select date from marts.touched_user_days"
-        " where model = 'user_days' and run_id ="
+        " where model = 'user_game_days' and run_id ="
         " (select argMax(run_id, version) from marts.materialization_windows) order by date"
     ).result_rows
     assert touched == [(date(2026, 3, 2),), (date(2026, 3, 5),)]
@@ -457,7 +462,7 @@ def test_rounds_whose_keys_collide_are_computed_whole(platform: Platform, dbt: W
     dbt.run(*ALL)
     touched = platform.client.query(
         "select user_id, toDayOfMonth(date) from marts.touched_user_days"
-        " where model = 'user_days' and run_id ="
+        " where model = 'user_game_days' and run_id ="
         " (select argMax(run_id, version) from marts.materialization_windows) order by all"
     ).result_rows
     assert touched == [(1, 1), (1, 2), (1, 3), (1, 5)], "the other round was not looked up"
@@ -466,3 +471,40 @@ def test_rounds_whose_keys_collide_are_computed_whole(platform: Platform, dbt: W
     incremental = every_mart(platform)
     dbt.run(*ALL, "--full-refresh")
     assert every_mart(platform) == incremental
+
+
+def test_what_one_model_recorded_serves_the_other_only_if_both_take_the_same(
+    platform: Platform, dbt: WarmDbt
+) -> None:
+    """A backfill's request that the one has taken already is still to be taken by the other."""
+
+    def recorded_by() -> str:
+        """Who recorded what the latest run of user_days took."""
+        return str(
+            platform.client.command(
+                "select argMax(recorded_by, version) from marts.materialization_windows"
+                " where model = 'user_days'"
+            )
+        )
+
+    platform.store([action(1, "LOGIN", "2026-03-01T12:00:00Z")])
+    dbt.run(*BOTH)
+    platform.store([action(2, "LOGIN", "2026-03-02T12:00:00Z")])
+    dbt.run(*BOTH)
+    assert recorded_by() == "user_game_days"
+    platform.client.command(
+        "insert into marts.requested_arrivals (version, user_id, occurred_date)"
+        " select toUnixTimestamp64Micro(now64(6)), 1, toDate('2026-03-01')"
+    )
+    dbt.run("run", "--select", "user_game_days")
+    platform.store([action(3, "LOGIN", "2026-03-03T12:00:00Z")])
+    dbt.run(*BOTH)
+    assert recorded_by() == "user_days"
+    versions = platform.client.query("select user_id, version from marts.user_days final")
+    newest = dict(versions.result_rows)
+    assert newest[1] == newest[3] > newest[2]
+    platform.store([action(4, "LOGIN", "2026-03-04T12:00:00Z")])
+    dbt.run("run", "--select", "user_game_days")
+    platform.store([action(5, "LOGIN", "2026-03-05T12:00:00Z")])
+    dbt.run(*BOTH)
+    assert {user for user, *_ in marts(platform)[0]} == {1, 2, 3, 4, 5}

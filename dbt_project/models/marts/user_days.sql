@@ -6,7 +6,11 @@
         on_schema_change='fail',
         engine='ReplacingMergeTree(version)',
         order_by='(user_id, date)',
-        pre_hook=['{{ open_window() }}', '{{ record_touched_days() }}'],
+        pre_hook=[
+            "{{ open_window('user_game_days') }}",
+            '{{ record_touched_days() }}',
+            '{{ record_game_days() }}',
+        ],
         post_hook='{{ close_window() }}',
         tags=['minute'],
     )
@@ -15,9 +19,12 @@
 {%- set touched = touched_in_window() if is_incremental() else none %}
 
 -- {{ read_by_hooks() }}
+{% if model.resource_type != 'unit_test' %}
+-- After it in a run, so that what was played is computed once: {{ ref('user_game_days') }}
+{% endif %}
 with
 days as (
-    {{ player_days(touched) }}
+    {{ player_days(touched, game_days_in_window(touched) if touched else none) }}
 )
 
 select

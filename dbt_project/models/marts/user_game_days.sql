@@ -6,7 +6,11 @@
         on_schema_change='fail',
         engine='ReplacingMergeTree(version)',
         order_by='(user_id, date, game_type)',
-        pre_hook=['{{ open_window() }}', '{{ record_touched_days() }}'],
+        pre_hook=[
+            '{{ open_window() }}',
+            '{{ record_touched_days() }}',
+            '{{ record_game_days() }}',
+        ],
         post_hook='{{ close_window() }}',
         tags=['minute'],
     )
@@ -17,7 +21,7 @@
 -- {{ read_by_hooks() }}
 with
 games as (
-    {{ games_by_day(touched) }}
+    {{ game_days_in_window(touched) if touched else games_by_day() }}
 )
 
 select
