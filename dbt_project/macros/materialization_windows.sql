@@ -19,7 +19,8 @@
 {%- endmacro %}
 
 
-{#- What was played on them, by game: computed once for the models of a run that take the same window. -#}
+{#- What was played on them, by game: computed once for the models of a run that take the same
+    window. Only that run reads it; it is kept for a day. -#}
 {% macro touched_game_days() -%}
     marts.touched_game_days
 {%- endmacro %}
@@ -71,7 +72,7 @@
         ~ "played UInt64, wins UInt64, losses UInt64, draws UInt64, no_outcome UInt64, "
         ~ "bet_amount Int64, payout_amount Int64, recorded_at DateTime default now()"
         ~ ") engine = MergeTree order by (model, run_id, user_id, date) "
-        ~ "ttl recorded_at + interval 30 day settings index_granularity = 256"
+        ~ "ttl recorded_at + interval 1 day settings index_granularity = 256"
     ) %}
     {% do run_query(
         "create table if not exists " ~ requested_arrivals() ~ " ("
