@@ -1,10 +1,11 @@
 """The incremental marts are what a brute-force fold of all events says, however they arrive."""
 
+import itertools
 import random
 import re
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
@@ -207,18 +208,36 @@ class Recording:
     incremental: dict[str, list[str]]
     refresh: dict[str, list[str]]
 
+    @property
+    def models(self) -> list[str]:
+        """In the order in which dbt builds them: one may take what one before it recorded."""
+        return list(self.incremental)
+
     def run(
-        self, models: Sequence[str], *, refresh: bool = False, dies_after: int | None = None
+        self,
+        models: Sequence[str],
+        *,
+        anew: Collection[str] = (),
+        dies_after: int | None = None,
     ) -> None:
-        """Run the models one after the other, or only the first statements of that."""
-        run_id, recorded = str(uuid.uuid4()), self.refresh if refresh else self.incremental
-        statements = [(model, statement) for model in models for statement in recorded[model]]
-        for model, statement in statements[:dies_after]:
-            if "materialization_windows\n" in statement:
-                # What dbt drops where it finds it, left by a run that died.
-                for left_over in ("__dbt_tmp", "__dbt_backup"):
-                    self.client.command(f"drop table if exists marts.{model}{left_over}")
-            self.client.command(_RUN_ID.sub(run_id, statement))
+        """Run the models one after the other, or only the first statements of that.
+
+        `anew`: those that are built from nothing.
+        """
+        for _ in itertools.islice(self.statements(models, anew), dies_after):
+            pass
+
+    def statements(self, models: Sequence[str], anew: Collection[str] = ()) -> Iterator[None]:
+        """The same run, halting after each statement."""
+        run_id = str(uuid.uuid4())
+        for model in models:
+            for statement in (self.refresh if model in anew else self.incremental)[model]:
+                if "materialization_windows\n" in statement:
+                    # What dbt drops where it finds it, left by a run that died.
+                    for left_over in ("__dbt_tmp", "__dbt_backup"):
+                        self.client.command(f"drop table if exists marts.{model}{left_over}")
+                self.client.command(_RUN_ID.sub(run_id, statement))
+                yield
 
 
 _RUN_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -247,14 +266,14 @@ class Step(NamedTuple):
     """What happens to the marts after a batch: a run, of all or of one, that may die half way."""
 
     only: int | None
-    refresh: bool
+    anew: frozenset[int]
     dies_after: int | None
 
 
 STEPS = st.builds(
     Step,
-    only=st.none() | st.integers(0, 10),
-    refresh=st.sampled_from([False, False, False, True]),
+    only=st.none() | st.integers(0, 2),
+    anew=st.just(frozenset()) | st.frozensets(st.integers(0, 2)),
     dies_after=st.none() | st.integers(0, 12),
 )
 
@@ -273,7 +292,7 @@ def test_any_order_duplication_split_and_run_times_give_what_a_full_refresh_give
     emptied(platform)
     rng = random.Random(seed)
     actions = world(rng)
-    models = sorted(recording.incremental)
+    models = recording.models
     cuts = sorted(rng.sample(range(1, len(actions)), len(steps) - 1))
     stored: list[Action] = []
     for begin, end, step in zip([0, *cuts], [*cuts, len(actions)], steps, strict=True):
@@ -286,8 +305,9 @@ def test_any_order_duplication_split_and_run_times_give_what_a_full_refresh_give
         if step is None:
             continue
         before = marts(platform)
-        chosen = models if step.only is None else [models[step.only % len(models)]]
-        recording.run(chosen, refresh=step.refresh, dies_after=step.dies_after)
+        chosen = models if step.only is None else [models[step.only]]
+        anew = [models[each] for each in step.anew]
+        recording.run(chosen, anew=anew, dies_after=step.dies_after)
         told = expected([dict(one) for one in stored])
         readers_see_one_state_or_the_other(marts(platform), before, told)
         if step.only is None and step.dies_after is None:
@@ -295,7 +315,7 @@ def test_any_order_duplication_split_and_run_times_give_what_a_full_refresh_give
     recording.run(models)
     assert marts(platform) == expected([dict(one) for one in stored])
     incremental = every_mart(platform)
-    recording.run(models, refresh=True)
+    recording.run(models, anew=models)
     assert every_mart(platform) == incremental
 
 
@@ -344,6 +364,40 @@ def test_a_run_killed_half_way_shows_readers_nothing_wrong_and_is_healed_by_the_
     assert marts(platform) == new
 
 
+@settings(
+    max_examples=10,
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(seed=st.integers(0, 2**32))
+def test_two_runs_whose_statements_take_turns_in_any_way_are_healed_by_the_next(
+    platform: Platform, recording: Recording, seed: int
+) -> None:
+    """Events come all the while, so that what one run has recorded is old when the other asks."""
+    emptied(platform)
+    rng = random.Random(seed)
+    actions = [strip(one) for one in world(rng)]
+    platform.store(actions[:100])
+    recording.run(recording.models)
+    stored = 100
+    running = [recording.statements(recording.models) for _ in range(2)]
+    while running:
+        one = rng.choice(running)
+        if rng.random() < 0.3:
+            platform.store(actions[stored : stored + 20])
+            stored += 20
+        if next(one, running) is running:
+            running.remove(one)
+    platform.store(actions[stored:])
+    recording.run(recording.models)
+    assert marts(platform) == expected([dict(one) for one in actions])
+    incremental = every_mart(platform)
+    recording.run(recording.models, anew=recording.models)
+    assert every_mart(platform) == incremental
+
+
 def test_two_runs_at_once_leave_what_one_would_have_left(platform: Platform, dbt: WarmDbt) -> None:
     """Nothing but a lock of one machine keeps two apart, so the marts may not depend on it."""
     actions = world(random.Random(3))
@@ -383,7 +437,7 @@ def test_a_run_reads_what_arrived_and_not_all_of_raw(
         "insert into raw.ingest_ledger (stream, first_offset, last_offset, kind) values"
         f" ('{STREAM}', {first}, {first + HISTORY - 1}, 'stored')"
     )
-    models = sorted(recording.incremental)
+    models = recording.models
     recording.run(models)
     assert len(marts(platform)[0]) > 3000
     platform.store(
