@@ -357,8 +357,9 @@ def visibility(platform: Platform, trials: int = 1_000) -> None:
         return written, visible
 
     url = platform.settings.endpoint("clickhouse_url")
+    linger = {"ingest_linger_ms": Settings().ingest_linger_ms}
     with (
-        ingesting(platform.folder, url, {"ingest_linger_ms": 200}) as pipeline,
+        ingesting(platform.folder, url, linger) as pipeline,
         serving(platform, kafka_bootstrap=pipeline.broker_url) as api,
     ):
         written, visible = http_load.run(run(api))
