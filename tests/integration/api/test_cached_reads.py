@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from benchmarks.http_load import Client as LoadClient
+from serving_api.arrivals import _STORED
 from serving_api.consistency import ConsistencyToken
 from tally.tokens import LocalSigner
 from tests.integration.api.serving import Client, free_port, serving
@@ -143,6 +144,20 @@ def test_a_read_after_a_write_that_does_not_come_says_so_in_two_seconds(
     assert response.json()["meta"]["status"] == "catching_up"
     assert response.headers["cache-control"] == "private, max-age=0"
     assert 2 <= time.monotonic() - started < 4.5
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [_STORED, "select * from marts.freshness", "select * from marts.materialization_backlog"],
+)
+def test_who_follows_the_ledger_reads_where_streams_end_and_not_every_batch(
+    platform: Platform, new_user: NewUser, asked: str
+) -> None:
+    for _ in range(3):
+        platform.store([action(new_user(), "LOGIN", "2026-11-20T10:00:00Z")])
+    plan = "\n".join(str(line) for (line,) in platform.client.query(f"explain {asked}").result_rows)
+    assert "raw.ingest_ledger)" not in plan
+    assert "ReadFromMergeTree (ends)" in plan
 
 
 def test_a_copy_that_is_the_same_is_not_sent_again(api: Client, new_user: NewUser) -> None:
