@@ -5,6 +5,7 @@ the day is another one: until then a look at their freshness is all that it cost
 """
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import time
@@ -120,16 +121,17 @@ class Platform:
             return [self._named(each) for each in list(self._ring)[-1:]]
         return [self._named(each) for each in self._ring if each[0] > number]
 
-    async def next_change(self, seconds: float) -> bool:
-        """Whether something was published within `seconds`."""
+    async def is_news_after(self, event_id: str | None, seconds: float) -> bool:
+        """Whether something was published after the event, by now or within `seconds`."""
         self._wanted_until = time.monotonic() + seconds + 2 * LOOK_SECONDS
         self._wanted.set()
-        try:
-            async with asyncio.timeout(seconds):
-                await self._changed.wait()
-        except TimeoutError:
-            return False
-        return True
+        # What was published while the reader was sent the event before is not waited for.
+        changed = self._changed
+        if not self.since(event_id):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await changed.wait()
+        return bool(self.since(event_id))
 
     async def _look(self) -> None:
         today = self._clock().date()

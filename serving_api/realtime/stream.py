@@ -55,7 +55,7 @@ class Stream:
             yield _event(event_id, body)
             told = event_id
         while self._closed is None:
-            if not await self._something():
+            if not await self._something(told):
                 yield b": heartbeat\n\n"
                 continue
             news = self._platform.since(told)
@@ -65,9 +65,9 @@ class Stream:
                 yield _event(event_id, body)
                 told = event_id
 
-    async def _something(self) -> bool:
+    async def _something(self, told: str | None) -> bool:
         """Whether there is news, or an end, before the next heartbeat is due."""
-        change = asyncio.create_task(self._platform.next_change(HEARTBEAT_SECONDS))
+        change = asyncio.create_task(self._platform.is_news_after(told, HEARTBEAT_SECONDS))
         closing = asyncio.create_task(self._closing.wait())
         try:
             await asyncio.wait({change, closing}, return_when=asyncio.FIRST_COMPLETED)
