@@ -103,9 +103,9 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
             await keys.refresh()
             warehouse = Warehouse(settings, metrics=pool_metrics)
             stack.push_async_callback(warehouse.aclose)
-            repository = StatsRepository(warehouse, stats_metrics)
-            stack.push_async_callback(repository.aclose)
             arrivals = Arrivals(warehouse, settings.actions_topic)
+            repository = StatsRepository(warehouse, arrivals, stats_metrics)
+            stack.push_async_callback(repository.aclose)
             stats = StatsReader(
                 repository, arrivals, reader_metrics, cache_seconds=settings.api_cache_seconds
             )

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Mapping
 
 from serving_api.consistency import ConsistencyToken, is_stored
@@ -24,6 +25,8 @@ TIMEOUT_SECONDS = 2.0
 CURRENT_SECONDS = 2.0
 # With more messages than this between two looks (a replay of history) everyone is told of.
 MAX_FOLLOWED = 20_000
+# Of so many users it is remembered when events of theirs were seen: some 10 MiB.
+MAX_REMEMBERED = 100_000
 
 _STORED = """
 select toString(stream), toInt64(max(last_offset))
@@ -37,6 +40,46 @@ _USERS = "select distinct user_id from raw.arrivals where {ranges}"
 Listener = Callable[[Collection[int] | None], None]
 
 
+class Newcomers:
+    """Whose events became readable since some state of the ledger, look by look and without a gap.
+
+    A state is the last readable offset of each stream.
+    """
+
+    def __init__(self) -> None:
+        self._since: Mapping[str, int] | None = None
+        self._looks: deque[tuple[int, Mapping[str, int]]] = deque()
+        self._last_look_with: dict[int, int] = {}
+        self._number = 0
+
+    def add(self, state: Mapping[str, int], users: Collection[int] | None) -> None:
+        """A look found this state, and these users since the one before; None: not known who."""
+        if users is None or len(self._last_look_with) > MAX_REMEMBERED:
+            self._since = state
+            self._looks.clear()
+            self._last_look_with.clear()
+            return
+        self._number += 1
+        self._looks.append((self._number, state))
+        self._last_look_with.update(dict.fromkeys(users, self._number))
+
+    def among(self, users: Collection[int], seen: Mapping[str, int]) -> set[int] | None:
+        """Those of `users` with events that are not in the state `seen`; may hold others of them.
+
+        None where that is not known. What `seen` holds is forgotten: a reader's `seen` only grows.
+        """
+        while self._looks and _is_within(self._looks[0][1], seen):
+            _, self._since = self._looks.popleft()
+        if self._since is None or not _is_within(self._since, seen):
+            return None
+        first = self._looks[0][0] if self._looks else self._number + 1
+        return {user for user in users if self._last_look_with.get(user, 0) >= first}
+
+
+def _is_within(state: Mapping[str, int], seen: Mapping[str, int]) -> bool:
+    return all(seen.get(stream, -1) >= offset for stream, offset in state.items())
+
+
 class Arrivals:
     """The stored offsets, looked up every `POLL_SECONDS` while somebody cares."""
 
@@ -45,6 +88,7 @@ class Arrivals:
         self._topic = topic
         self._listeners: list[Listener] = []
         self._stored: Mapping[str, int] | None = None
+        self._newcomers = Newcomers()
         self._looked_at = float("-inf")
         self._wanted_until = float("-inf")
         self._wanted = asyncio.Event()
@@ -70,6 +114,14 @@ class Arrivals:
     def is_current(self) -> bool:
         """Whether a listener who has heard nothing may conclude that nothing has arrived."""
         return time.monotonic() - self._looked_at <= CURRENT_SECONDS
+
+    def users_beyond(self, seen: Mapping[str, int], users: Collection[int]) -> set[int] | None:
+        """Those of `users` with events beyond these offsets, as of `followed_until`.
+
+        There may be others among them. None where who they are is not known: this process has not
+        followed for long enough, or so much had arrived that it was not asked whose it was.
+        """
+        return self._newcomers.among(users, seen)
 
     async def wait_for(self, token: ConsistencyToken, seconds: float) -> bool:
         """Whether the writes of `token` are readable now or within `seconds`."""
@@ -110,6 +162,7 @@ class Arrivals:
         stored = {stream: last for stream, last in rows.result_rows}  # noqa: C416
         if stored != self._stored:
             users = await self._users_since(stored)
+            self._newcomers.add(stored, users)
             for listener in self._listeners:
                 listener(users)
             self._stored = stored

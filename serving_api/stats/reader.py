@@ -82,7 +82,7 @@ class StatsReader:
         self._cache_seconds = cache_seconds
         self._monotonic = monotonic
         self._cache = StatsCache()
-        self._loading: dict[int, dict[Question, asyncio.Task[Entry]]] = {}
+        self._loading: dict[int, dict[tuple[Question, bool], asyncio.Task[Entry]]] = {}
         self._dropped: set[int] = set()
         # In the order in which they get old.
         self._aging: deque[tuple[float, int, Question]] = deque()
@@ -118,7 +118,7 @@ class StatsReader:
         try:
             # Who can be told something does not wait until the deadline.
             async with asyncio.timeout(None if last is None else PATIENCE_SECONDS):
-                entry = await asyncio.shield(self._load(user_id, question))
+                entry = await asyncio.shield(self._load(user_id, question, newest=newest))
         except (TimeoutError, WarehouseUnavailableError) as error:
             if last is None:
                 raise
@@ -204,34 +204,42 @@ class StatsReader:
         self._metrics.answers.labels("stale").inc()
         return (*last, "stale")
 
-    def _load(self, user_id: int, question: Question) -> asyncio.Task[Entry]:
+    def _load(
+        self, user_id: int, question: Question, *, newest: bool = False
+    ) -> asyncio.Task[Entry]:
         """The query for an answer, one for all who ask."""
         loading = self._loading.setdefault(user_id, {})
-        task = loading.get(question)
-        if task is None:
-            task = loading[question] = asyncio.create_task(self._ask(user_id, question))
-            task.add_done_callback(lambda done: self._finished(user_id, question, done))
+        # What is cached is as of the last look at the ledger. Without a cache nobody expects that,
+        # and without looks it would be too old.
+        newest = newest or self._cache_seconds == 0 or not self._arrivals.is_current
+        task = loading.get((question, True)) or (not newest and loading.get((question, False)))
+        if not task:
+            task = asyncio.create_task(self._ask(user_id, question, newest))
+            loading[question, newest] = task
+            task.add_done_callback(lambda done: self._finished(user_id, (question, newest), done))
         return task
 
-    async def _ask(self, user_id: int, question: Question) -> Entry:
+    async def _ask(self, user_id: int, question: Question, newest: bool) -> Entry:
         asked_at = self._monotonic()
-        reading = await self._repository.read(user_id, question)
+        reading = await self._repository.read(user_id, question, newest=newest)
         return Entry(reading, fresh_until=asked_at + self._cache_seconds, read_at=asked_at)
 
-    def _finished(self, user_id: int, question: Question, task: asyncio.Task[Entry]) -> None:
+    def _finished(
+        self, user_id: int, key: tuple[Question, bool], task: asyncio.Task[Entry]
+    ) -> None:
         loading = self._loading.get(user_id, {})
-        if is_newest := loading.get(question) is task:
-            del loading[question]
+        if is_last := loading.get(key) is task:
+            del loading[key]
             if not loading:
                 del self._loading[user_id]
         if task.cancelled() or task.exception() is not None or user_id in self._dropped:
             return
-        entry = task.result()
-        if not is_newest:
+        entry, (question, _) = task.result(), key
+        if not is_last:
             # Arrivals overtook it: good for who asked, and to be known as the last, but not fresh.
             entry.fresh_until = float("-inf")
         known = self._cache.find(user_id, question)
-        if is_newest or known is None:
+        if known is None or (is_last and known.read_at <= entry.read_at):
             if known is not None:
                 entry.asked_at = max(entry.asked_at, known.asked_at)
             self._cache.keep(user_id, question, entry)
@@ -244,6 +252,5 @@ class StatsReader:
         if users is None:
             self._loading.clear()
         else:
-            self._repository.expect_touched(users)
             for user_id in users:
                 self._loading.pop(user_id, None)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram
 
+from serving_api.arrivals import Arrivals
 from serving_api.stats.loader import BatchLoader, LoaderFullError
 from serving_api.warehouse import Warehouse, WarehouseUnavailableError
 from tally.metrics import metrics
@@ -32,7 +33,7 @@ from marts.freshness
 MARTS_STATE_SECONDS = 1.0
 MAX_MARTS_STATE_SECONDS = 5.0
 
-# Who has touched days at all: for most, one read of one table tells that there is nothing to do.
+# Who has touched days at all, where following the ledger has not told it.
 _TOUCHED_USERS = """
 select distinct user_id
 from raw.arrivals
@@ -60,11 +61,7 @@ _TOUCHED = f"""
 """
 _RANGE = "from_date = {from_date:Date}, to_date = {to_date:Date}"
 _DEFINITION = "definition = {definition:String}"
-# Planning a query costs more than running it, so one tells both.
-_CLOSED_STATS = f"""
-select *, user_id in ({_TOUCHED_USERS}) as is_touched
-from marts.user_stats_closed({_CLOSED}, {_DEFINITION})
-"""
+_CLOSED_STATS = f"select * from marts.user_stats_closed({_CLOSED}, {_DEFINITION})"
 _TOUCHED_STATS = f"select * from marts.user_stats_touched({_TOUCHED}, {_DEFINITION})"
 _CLOSED_GAMES = f"select * from marts.user_games_closed({_CLOSED}) order by game_type"
 _TOUCHED_GAMES = f"select * from marts.user_games_touched({_TOUCHED}) order by game_type"
@@ -83,9 +80,6 @@ _TOTALS = {
 
 # A parameter of ClickHouse holds 128 KiB (http_max_field_value_size), a touched day takes 32 bytes.
 _MAX_TOUCHED_DAYS = 4_000
-
-# As many users as are known to the cache.
-_MAX_EXPECTED = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,25 +169,29 @@ class StatsRepository:
     few users with touched days these are computed again from raw.
     """
 
-    def __init__(self, warehouse: Warehouse, metrics: StatsMetrics) -> None:
+    def __init__(self, warehouse: Warehouse, arrivals: Arrivals, metrics: StatsMetrics) -> None:
         self._warehouse = warehouse
+        self._arrivals = arrivals
         self._metrics = metrics
         self._loader = BatchLoader(self._fetch)
         self._state: MartsState | None = None
         self._state_read_at = float("-inf")
         self._state_lock = asyncio.Lock()
         self._state_refresh: asyncio.Task[None] | None = None
-        self._arrived: set[int] = set()
 
     @property
     def is_held(self) -> bool:
         """Whether the last numbers were held at the last good state."""
         return self._state is not None and self._state.freshness.status == "held"
 
-    async def read(self, user_id: int, question: Question) -> Reading:
-        """One user's numbers. Raises `WarehouseUnavailableError`."""
+    async def read(self, user_id: int, question: Question, *, newest: bool = True) -> Reading:
+        """One user's numbers. Raises `WarehouseUnavailableError`.
+
+        `newest`: with all that is readable now; else with all that was when the ledger was looked
+        at last, which costs a query less.
+        """
         try:
-            return await self._loader.load(question, user_id)
+            return await self._loader.load((question, newest), user_id)
         except LoaderFullError as error:
             raise WarehouseUnavailableError(str(error)) from error
 
@@ -220,16 +218,6 @@ class StatsRepository:
         if is_old and not self._state_lock.locked():
             self._state_refresh = asyncio.create_task(self._refresh_marts_state())
 
-    def expect_touched(self, users: Collection[int]) -> None:
-        """Of these users events have arrived, so their touched days are asked for first.
-
-        What is published of them would be read in vain. Where the guess is wrong, or forgotten, the
-        answer is the same and takes a query more.
-        """
-        if len(self._arrived) > _MAX_EXPECTED:
-            self._arrived.clear()
-        self._arrived.update(users)
-
     async def days(self, user_id: int, first: date, last: date) -> list[dict[str, Any]]:
         """One user's days with an event from `first` to `last`, in their order.
 
@@ -255,29 +243,26 @@ class StatsRepository:
             self._state_refresh.cancel()
         await self._loader.aclose()
 
-    async def _fetch(self, question: Question, user_ids: Sequence[int]) -> Mapping[int, Reading]:
+    async def _fetch(
+        self, key: tuple[Question, bool], user_ids: Sequence[int]
+    ) -> Mapping[int, Reading]:
+        question, newest = key
         started = time.perf_counter()
         # Read first, so that the freshness never promises more than the numbers hold.
         state = await self._marts_state()
+        lately = None if newest else self._known_touched_users(user_ids, state)
+        if lately is None:
+            lately = await self._touched_users(user_ids, state)
         asked: dict[str, Any] = {
             "as_of": max(question.as_of, _BEFORE_THE_FIRST_EVENT),
             "definition": question.definition,
         }
-        lately = self._arrived.intersection(user_ids)
-        others = [user_id for user_id in user_ids if user_id not in lately]
-        # Most users have no touched day, so their numbers are asked for without waiting to know.
         touched, rows = await asyncio.gather(
-            self._touched_days(lately, state), self._closed_rows(others, asked, state, question)
+            self._touched_days(lately, state),
+            self._closed_rows(set(user_ids) - lately, asked, question),
         )
-        quiet = lately - touched.keys()
-        self._arrived -= quiet
-        rows |= await self._closed_rows(quiet, asked, state, question)
-        found = [user_id for user_id in others if user_id in rows and rows[user_id]["is_touched"]]
-        found += await self._touched_users([u for u in others if u not in rows], state)
-        touched |= await self._touched_days(found, state)
+        rows |= await self._closed_rows(lately - touched.keys(), asked, question)
         for days in _parts(touched):
-            for user_id in days:
-                rows.pop(user_id, None)
             pairs = [(user_id, day) for user_id, dates in days.items() for day in dates]
             asked |= {
                 "user_ids": list(days),
@@ -294,13 +279,12 @@ class StatsRepository:
         self,
         users: Collection[int],
         asked: Mapping[str, Any],
-        state: MartsState,
         question: Question,
     ) -> dict[int, dict[str, Any]]:
-        """The rows of those users of whom something is published, with `is_touched`."""
+        """The rows of those users of whom something is published."""
         if not users:
             return {}
-        here = {**asked, **_seen(state), "user_ids": list(users)}
+        here = {**asked, "user_ids": list(users)}
         return await self._rows(_CLOSED_STATS, _CLOSED_GAMES, here, question)
 
     async def _rows(
@@ -357,13 +341,18 @@ class StatsRepository:
             Freshness(row["watermark"], row["lag_seconds"], row["materialized_at"], row["status"]),
         )
 
-    async def _touched_users(self, user_ids: Sequence[int], state: MartsState) -> Sequence[int]:
+    def _known_touched_users(self, user_ids: Collection[int], state: MartsState) -> set[int] | None:
+        """`_touched_users` without a query; None where they were not followed up to `state`."""
+        if self._state_read_at > self._arrivals.followed_until:
+            return None
+        seen = dict(zip(state.streams, state.offsets, strict=True))
+        return self._arrivals.users_beyond(seen, user_ids)
+
+    async def _touched_users(self, user_ids: Collection[int], state: MartsState) -> set[int]:
         """Those of the users of whom arrivals are newer than the marts."""
-        if not user_ids:
-            return []
         asked = {"user_ids": list(user_ids), **_seen(state)}
         found = await self._warehouse.query(_TOUCHED_USERS, asked)
-        return [user_id for (user_id,) in found.result_rows]
+        return {user_id for (user_id,) in found.result_rows}
 
     async def _touched_days(
         self, user_ids: Collection[int], state: MartsState

@@ -23,20 +23,20 @@ class Source:
 
     def __init__(self) -> None:
         self.asked: list[tuple[int, Question]] = []
+        self.newest: list[bool] = []
         self.gate = asyncio.Event()
         self.gate.set()
         self.away = False
         self.holds = False
-
-    def expect_touched(self, users: Any) -> None: ...
 
     def keep_current(self) -> None: ...
 
     def confirm(self, reading: Reading, _followed_until: float) -> Reading | None:
         return reading if self.holds else None
 
-    async def read(self, user_id: int, question: Question) -> Reading:
+    async def read(self, user_id: int, question: Question, *, newest: bool) -> Reading:
         self.asked.append((user_id, question))
+        self.newest.append(newest)
         number = len(self.asked)
         await self.gate.wait()
         if self.away:
@@ -204,6 +204,36 @@ async def test_nothing_proves_an_answer_after_arrivals_nor_to_who_wants_the_newe
     setup.arrivals.is_current = False
     assert await setup.ask(1) == (4, "fresh")
     assert [await without.ask(1), await without.ask(1)] == [(1, "fresh"), (2, "fresh")]
+
+
+async def test_who_wants_the_newest_joins_no_older_question_and_others_join_theirs() -> None:
+    setup, without = Setup(), Setup(cache_seconds=0)
+    setup.source.gate.clear()
+    asked = []
+    for newest in (False, True, False, True):
+        asked.append(asyncio.create_task(setup.ask(1, newest=newest)))
+        await asyncio.sleep(0)
+    setup.source.gate.set()
+    assert [(await one)[0] for one in asked] == [1, 2, 2, 2]
+    assert setup.source.newest == [False, True]
+    await without.ask(1)
+    setup.arrivals.is_current = False
+    await setup.ask(2)
+    assert (without.source.newest, setup.source.newest[2:]) == ([True], [True])
+
+
+async def test_an_older_answer_that_comes_late_does_not_replace_a_newer() -> None:
+    setup = Setup()
+    setup.source.gate.clear()
+    older = asyncio.create_task(setup.ask(1))
+    await asyncio.sleep(0)
+    late, setup.source.gate = setup.source.gate, asyncio.Event()
+    setup.clock.now += 0.01
+    setup.source.gate.set()
+    assert await setup.ask(1, newest=True) == (2, "fresh")
+    late.set()
+    assert await older == (1, "fresh")
+    assert await setup.ask(1) == (2, "fresh")
 
 
 async def test_what_nobody_asks_for_any_more_is_left_to_get_old() -> None:

@@ -6,13 +6,23 @@ import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import httpx
 import pytest
+from clickhouse_connect.driver.query import QueryResult
 from prometheus_client import CollectorRegistry
 
-from serving_api.stats.repository import Question, StatsMetrics, StatsRepository
+from serving_api.arrivals import Arrivals
+from serving_api.consistency import ConsistencyToken
+from serving_api.stats.repository import (
+    _TOUCHED_USERS,
+    Question,
+    StatsMetrics,
+    StatsRepository,
+)
 from serving_api.warehouse import Warehouse
+from tally.settings import Settings
 from tests.integration.api.serving import Client, free_port, serving
 from tests.platform import Platform, action
 
@@ -268,9 +278,11 @@ def test_a_batch_of_the_largest_size_with_the_largest_ids_is_one_question(
 
     async def ask() -> int:
         warehouse = Warehouse(platform.settings, timeout_seconds=30)
-        repository = StatsRepository(warehouse, StatsMetrics(CollectorRegistry()))
+        arrivals = Arrivals(warehouse, platform.settings.actions_topic)
+        repository = StatsRepository(warehouse, arrivals, StatsMetrics(CollectorRegistry()))
         readings = await repository._fetch(
-            Question(date(2026, 11, 22), "all_actions"), [2**53 - nth for nth in range(1, 501)]
+            (Question(date(2026, 11, 22), "all_actions"), True),
+            [2**53 - nth for nth in range(1, 501)],
         )
         await repository.aclose()
         await warehouse.aclose()
@@ -279,31 +291,70 @@ def test_a_batch_of_the_largest_size_with_the_largest_ids_is_one_question(
     assert asyncio.run(ask()) == 500
 
 
-def test_who_is_expected_to_have_touched_days_changes_no_answer(
+def test_who_has_touched_days_is_known_from_following_the_ledger_and_else_asked(
     platform: Platform, new_user: NewUser
 ) -> None:
     materialized, both, only_touched, nothing = users = [new_user() for _ in range(4)]
     platform.store(spin(user, "2026-11-20T10:00:00Z", "old") for user in (materialized, both))
     platform.materialize()
-    platform.store(spin(user, "2026-11-21T10:00:00Z", "new") for user in (both, only_touched))
 
-    async def played(*expected: int) -> dict[int, int]:
-        warehouse = Warehouse(platform.settings, timeout_seconds=30)
-        repository = StatsRepository(warehouse, StatsMetrics(CollectorRegistry()))
-        repository.expect_touched(expected)
-        question = Question(date(2026, 11, 22), "all_actions", by_game=True)
-        readings = await asyncio.gather(*(repository.read(user, question) for user in users))
+    async def ask() -> None:
+        warehouse = Recording(platform.settings, timeout_seconds=30)
+        arrivals = Arrivals(warehouse, platform.settings.actions_topic)
+        arrivals.want(120)
+        following = asyncio.create_task(arrivals.follow())
+        repository = StatsRepository(warehouse, arrivals, StatsMetrics(CollectorRegistry()))
+
+        async def played(*, newest: bool) -> tuple[dict[int, int], bool]:
+            """What was read, and whether the warehouse was asked for who has touched days."""
+            warehouse.asked.clear()
+            question = Question(date(2026, 11, 22), "all_actions", by_game=True)
+            readings = await asyncio.gather(
+                *(repository.read(user, question, newest=newest) for user in users)
+            )
+            numbers = {
+                user: reading.row["total_games_played"] if reading.row else 0
+                for user, reading in zip(users, readings, strict=True)
+            }
+            return numbers, _TOUCHED_USERS in warehouse.asked
+
+        async def unasked() -> dict[int, int]:
+            # The ledger has to be looked at after the state of the marts was read.
+            async with asyncio.timeout(60):
+                while True:
+                    numbers, was_asked = await played(newest=False)
+                    if not was_asked:
+                        return numbers
+                    await asyncio.sleep(0.05)
+
+        right = {materialized: 1, both: 1, only_touched: 0, nothing: 0}
+        assert await played(newest=False) == (right, True), "nothing was followed yet"
+        assert await unasked() == right
+        new = [spin(user, "2026-11-21T10:00:00Z", "new") for user in (both, only_touched)]
+        await asyncio.to_thread(platform.store, new)
+        right |= {both: 2, only_touched: 1}
+        assert await played(newest=True) == (right, True)
+        last = ConsistencyToken("test", {0: platform.next_offset - 1})
+        assert await arrivals.wait_for(last, 30)
+        assert (await played(newest=False))[0] == right
+        assert await unasked() == right
+        following.cancel()
         await repository.aclose()
         await warehouse.aclose()
-        return {
-            user: reading.row["total_games_played"] if reading.row else 0
-            for user, reading in zip(users, readings, strict=True)
-        }
 
-    right = {materialized: 1, both: 2, only_touched: 1, nothing: 0}
-    assert asyncio.run(played()) == right
-    assert asyncio.run(played(*users)) == right
-    assert asyncio.run(played(materialized, only_touched)) == right
+    asyncio.run(ask())
+
+
+class Recording(Warehouse):
+    """Keeps what it was asked."""
+
+    def __init__(self, settings: Settings, *, timeout_seconds: float) -> None:
+        super().__init__(settings, timeout_seconds=timeout_seconds)
+        self.asked: list[str] = []
+
+    async def query(self, sql: str, *arguments: Any, **more: Any) -> QueryResult:
+        self.asked.append(sql)
+        return await super().query(sql, *arguments, **more)
 
 
 def test_more_touched_days_than_one_parameter_holds_are_all_counted(
