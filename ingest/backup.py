@@ -41,6 +41,7 @@ _TABLES = {
     "event_ids": "select * from raw.event_ids order by event_id, _block_number, offset "
     "limit 1 by event_id",
     "dead_letter_replays": "select * from raw.dead_letter_replays final",
+    "recorded_hours": "select * from raw.recorded_hours final",
     "dead_letters": f"select * from raw.dead_letters final {_UNTIL_THE_END}",
     "erased_offsets": f"select * from raw.erased_offsets final {_UNTIL_THE_END}",
     "arrivals": f"select * from raw.arrivals {_UNTIL_THE_END}",

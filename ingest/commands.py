@@ -129,12 +129,15 @@ def verify_ingest(settings: Settings, as_json: bool) -> None:
 @click.option("--hours", type=click.IntRange(min=1), default=24, help="The last so many, complete.")
 @with_settings
 def verify_record(settings: Settings, hours: int) -> None:
-    """Tell the ingest loss ratio of each UTC hour; ends with 1 where one is 0.5 % or more."""
+    """Tell the ingest loss ratio of each UTC hour; ends with 1 where one is 0.5 % or more.
+
+    What was found is kept, for the model `hourly_record`.
+    """
     import psycopg
     from rich.console import Console
     from rich.table import Table
 
-    from ingest.record_loss import PAGE_RATIO, WARN_RATIO, read_losses
+    from ingest.record_loss import PAGE_RATIO, WARN_RATIO, keep_losses, read_losses
     from tally.warehouse import connect
 
     until = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
@@ -143,6 +146,7 @@ def verify_record(settings: Settings, hours: int) -> None:
         closing(connect(settings)) as warehouse,
     ):
         losses = list(read_losses(record, warehouse, until - timedelta(hours=hours), until))
+        keep_losses(warehouse, losses)
     table = Table("hour (UTC)", "recorded", "arrived", "loss ratio")
     for each in losses:
         style = "red" if each.loss_ratio >= PAGE_RATIO else "yellow"

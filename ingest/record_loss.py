@@ -2,11 +2,11 @@
 
 1 - distinct event ids that were accepted or quarantined / distinct event ids in the system of
 record. Only ids of the record count as arrived, so foreign events cannot hide a loss; a dead letter
-that is no JSON names no id, so what it was counts as lost. Its halves are in two databases, which
-is why it is no model of dbt and not in the registry of metrics.
+that is no JSON names no id, so what it was counts as lost. The two databases meet here; what they
+said is kept in `raw.recorded_hours`, of which dbt's `hourly_record` makes the metric.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -67,6 +67,14 @@ def read_losses(
         recorded = {event_id for (event_id,) in record.execute(_RECORDED, asked)}
         accepted = _ids(warehouse, _ACCEPTED, begin=begin, end=end)
         yield HourOfRecord(hour, len(recorded), len(recorded & (accepted | quarantined)))
+
+
+def keep_losses(warehouse: Client, hours: Sequence[HourOfRecord]) -> None:
+    """Write down what was compared; an hour that was compared before counts as it is now."""
+    if hours:
+        rows = [(each.hour, each.recorded, each.arrived) for each in hours]
+        columns = ("hour", "recorded", "arrived")
+        warehouse.insert("recorded_hours", rows, column_names=columns, database="raw")
 
 
 def _ids(warehouse: Client, query: str, **parameters: datetime) -> set[UUID]:

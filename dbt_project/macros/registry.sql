@@ -111,3 +111,9 @@
 {% macro purchase_success_rate(succeeded_purchases='succeeded_purchases', decided_purchases='decided_purchases') -%}
     {{ ratio(succeeded_purchases, decided_purchases) }}
 {%- endmacro %}
+
+
+{#- Ingest loss ratio: 1 - distinct accepted or quarantined event ids / distinct event ids in the system of record. -#}
+{% macro ingest_loss_ratio(lost_actions='lost_actions', recorded_actions='recorded_actions') -%}
+    {{ ratio(lost_actions, recorded_actions) }}
+{%- endmacro %}

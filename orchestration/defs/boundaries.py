@@ -24,6 +24,7 @@ RAW_TABLES = {
     "dead_letter_replays": "One row per dead letter that was sent again.",
     "erased_users": "Who was erased: nothing of theirs is taken any more.",
     "erased_offsets": "The offsets of messages that were accepted, and erased with their user.",
+    "recorded_hours": "The backend's own record of each hour beside what arrived.",
     "dead_letters": "One row per message that was not accepted, with its bytes and the reason.",
 }
 

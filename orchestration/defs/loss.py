@@ -40,7 +40,7 @@ def ingest_loss(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetChec
 def _compared(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
     import psycopg
 
-    from ingest.record_loss import PAGE_RATIO, WARN_RATIO, read_losses
+    from ingest.record_loss import PAGE_RATIO, WARN_RATIO, keep_losses, read_losses
 
     settings = load_settings()
     until = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
@@ -49,6 +49,7 @@ def _compared(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckR
         closing(connect(settings)) as client,
     ):
         hours = list(read_losses(source, client, until - timedelta(hours=HOURS), until))
+        keep_losses(client, hours)
         worst = max(hours, key=lambda hour: hour.loss_ratio, default=None)
         ratio = worst.loss_ratio if worst else 0.0
         said = (

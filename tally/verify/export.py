@@ -28,11 +28,13 @@ select
     newest_appended_at, stored_at
 from raw.ingest_ledger
 """
+_RAW_RECORDED_HOURS = "select hour, recorded, arrived, compared_at from raw.recorded_hours"
 RAW = {
     "raw_event": _RAW_EVENTS,
     "raw_dead_letter": _RAW_DEAD_LETTERS,
     "raw_replay": _RAW_REPLAYS,
     "raw_ledger": _RAW_LEDGER,
+    "raw_recorded_hour": _RAW_RECORDED_HOURS,
 }
 
 

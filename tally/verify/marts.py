@@ -46,6 +46,7 @@ MARTS = (
     Mart("fraud_velocity", ("user_id", "hour")),
     Mart("hourly_realtime", ("hour", "path")),
     Mart("hourly_ingestion", ("hour",)),
+    Mart("hourly_record", ("hour",)),
     Mart("hourly_dead_letters", ("hour", "reason")),
     Mart("daily_metrics", ("date",)),
     Mart("daily_game_metrics", ("date", "game_type", "config_version")),

@@ -199,6 +199,18 @@ select
     cast(lost as double) / nullif(accepted + dead_letters + lost, 0) as loss_ratio
 from total;
 
+-- An hour that was compared again counts as it was compared last.
+create or replace table expected_hourly_record as
+select
+    hour,
+    arg_max(recorded, compared_at) as recorded,
+    arg_max(arrived, compared_at) as arrived,
+    arg_max(recorded, compared_at) - arg_max(arrived, compared_at) as lost,
+    max(compared_at) as compared_at,
+    1 - cast(arg_max(arrived, compared_at) as double) / arg_max(recorded, compared_at) as loss_ratio
+from raw_recorded_hour
+group by hour;
+
 create or replace table expected_hourly_dead_letters as
 with
 letter as (

@@ -14,7 +14,7 @@ import duckdb
 import psycopg
 import pytest
 
-from ingest.record_loss import read_losses
+from ingest.record_loss import keep_losses, read_losses
 from orchestration.lib.dbt import run_dbt
 from simulator.faults import PROFILES, Faults
 from simulator.publishing import open_publisher
@@ -84,7 +84,15 @@ class Engines:
             closing(connect(self.settings)) as warehouse,
         ):
             losses = list(read_losses(record, warehouse, since, until))
+            keep_losses(warehouse, losses)
         assert all(0 <= each.loss_ratio <= 1 for each in losses)
+        by_hour = (
+            "select hour, recorded, arrived, loss_ratio from marts.hourly_record order by hour"
+        )
+        assert self.query("clickhouse", by_hour) == [
+            (each.hour, each.recorded, each.arrived, pytest.approx(each.loss_ratio))
+            for each in losses
+        ]
         return sum(each.recorded - each.arrived for each in losses)
 
     def quarantined(self) -> set[str]:

@@ -1,8 +1,11 @@
 """Each account of the warehouse does its process's work, and nothing besides."""
 
+from datetime import UTC, datetime
+
 import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError
 
+from ingest.record_loss import HourOfRecord, keep_losses
 from orchestration.lib import erasure
 from orchestration.lib.dbt import manifest
 from tally.exporter import pipeline, warehouse
@@ -24,6 +27,7 @@ FORBIDDEN = {
     "alter table raw.events delete where 1": {"migrate", "ingest", "erase"},
     "alter table raw.dead_letters delete where 1": {"migrate", "erase"},
     "insert into raw.erased_users (user_id) values (61)": {"migrate", "ingest", "erase"},
+    "insert into raw.recorded_hours (hour) values (0)": {"migrate", "ingest", "dbt", "quality"},
     "drop database raw": set(),
     "create database other": set(),
     "select value from raw.dead_letters": {"migrate", "ingest", "dbt", "quality", "erase"},
@@ -68,6 +72,7 @@ def test_the_exporter_and_the_proof_have_what_they_need(deployment: Deployment) 
             [[0, 1, 0.1]],
             column_names=["differences", "compared", "seconds"],
         )
+        keep_losses(platform.client, [HourOfRecord(datetime(2026, 3, 1, 12, tzinfo=UTC), 4, 3)])
 
 
 def test_a_user_is_erased_with_the_rights_of_erasure_and_answered_with_those_of_the_api(

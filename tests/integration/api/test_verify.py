@@ -149,6 +149,12 @@ def test_3_right_numbers_are_proven_in_every_field(verified: Platform) -> None:
         "insert into raw.ingest_ledger (stream, first_offset, last_offset, kind, stored_at) values"
         f" ('{STREAM}', 1, 3, 'lost', '2026-03-01 00:00:00')"
     )
+    verified.client.command(
+        "insert into raw.recorded_hours (hour, recorded, arrived, compared_at) values"
+        " ('2026-03-01 12:00:00', 8, 2, '2026-03-01 13:10:00'),"
+        " ('2026-03-01 12:00:00', 9, 6, '2026-03-01 14:10:00'),"
+        " ('2026-03-01 13:00:00', 5, 5, '2026-03-01 14:10:00')"
+    )
     verified.materialize()
     run_dbt(["run", "--select", DEEP], verified.settings)
     result = run(verified, "--deep", *AS_OF)
@@ -351,6 +357,7 @@ WRONG = {
     "fraud_velocity": ("actions", "user_id = 1", "user_id = 2"),
     "hourly_realtime": ("abnormal_closes", "path = '/ws/1'", "path = '/ws/2'"),
     "hourly_ingestion": ("accepted", "batches > 0", "lost > 0"),
+    "hourly_record": ("arrived", "recorded = 9", "recorded = 5"),
     "hourly_dead_letters": ("letters", "reason = 'schema'", "reason = 'not_json'"),
     "hourly_logins": ("failed_logins", "hour = '2026-01-05 00:00:00'", "locked_users > 0"),
     "hourly_purchases": ("succeeded", "hour = '2026-03-01 00:00:00'", "pending > 0"),

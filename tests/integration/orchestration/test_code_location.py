@@ -124,6 +124,7 @@ def test_its_graph_goes_from_the_topic_to_who_reads(loaded: Mapping[str, Any]) -
             for table in (
                 *("events", "round_events", "arrivals", "event_ids", "ingest_ledger"),
                 *("dead_letters", "dead_letter_replays", "erased_users", "erased_offsets"),
+                "recorded_hours",
             )
         },
         "backfill/requested_days": ("backfill", ["clickhouse"]),
