@@ -86,7 +86,9 @@ def materialize(
         from orchestration.lib.dbt import run_dbt
 
         run_dbt(["build", *(["--full-refresh"] if full_refresh else [])], settings, target)
-        click.echo(f"materialized on {target}")
+        # As dbt_project/profiles.yml names it.
+        file = settings.export_folder and settings.export_folder / "tally.duckdb"
+        click.echo(f"materialized on {target}{f': {file}' if target == 'duckdb' else ''}")
 
 
 def _backfill(settings: Settings, text: str) -> None:

@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -123,14 +125,41 @@ def test_what_is_not_an_export_is_left_alone(platform: Platform, tmp_path: Path)
     assert (tmp_path / "events" / "thesis.txt").read_text() == "years of work"
 
 
-def test_the_command_tells_how_to_go_on(platform: Platform, tmp_path: Path) -> None:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("TALLY_")}
-    done = subprocess.run(
-        [sys.executable, "-m", "tally", "export", "--to", str(tmp_path / "out")],
-        env=environment | {"TALLY_CLICKHOUSE_URL": platform.settings.endpoint("clickhouse_url")},
-        capture_output=True,
-        text=True,
-        check=True,
+def test_a_laptop_without_a_server_goes_on_as_the_documentation_has_it(
+    platform: Platform, tmp_path: Path
+) -> None:
+    """The lines of docs/engines.md one after the other; only the first can reach a warehouse."""
+    platform.store(
+        [
+            action(1, "DAILY_LOGIN", "2026-03-01T12:00:00Z"),
+            action(2, "LOGIN", "2026-03-01T12:00:00Z"),
+        ]
     )
-    assert "exported 0 events" in done.stdout
-    assert f"tally materialize --target duckdb --from {tmp_path / 'out'}" in done.stdout
+    nothing = {k: v for k, v in os.environ.items() if not k.startswith("TALLY_")}
+
+    def said(*arguments: str, **environment: str) -> str:
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=tmp_path,
+            env=nothing | environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    url = platform.settings.endpoint("clickhouse_url")
+    exported = said("-m", "tally", "export", "--to", "history", TALLY_CLICKHOUSE_URL=url)
+    assert "exported 2 events" in exported
+    go_on = exported[exported.index("tally materialize") :].splitlines()[0]
+    assert go_on == "tally materialize --target duckdb --from history"
+    assert said("-m", *go_on.split()) == "materialized on duckdb: history/tally.duckdb\n"
+    guide = (Path(__file__).parents[3] / "docs" / "engines.md").read_text()
+    read = re.search(r'^python -c "(.*)"$', guide, re.M)
+    assert read, "docs/engines.md shows how to read the file"
+    shown = said("-c", read[1])
+    assert "2026-03-01" in shown
+    dau = "select date, dau from analytics.daily_metrics where date = '2026-03-01'"
+    with duckdb.connect(tmp_path / "history" / "tally.duckdb", read_only=True) as built:
+        assert built.sql(dau).fetchall() == [(date(2026, 3, 1), 2)]
