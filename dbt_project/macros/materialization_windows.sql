@@ -19,10 +19,10 @@
 {%- endmacro %}
 
 
-{#- What was played on them, by game: computed once for the models of a run that take the same
-    window. Only that run reads it; it is kept for a day. -#}
-{% macro touched_game_days() -%}
-    marts.touched_game_days
+{#- All events of the rounds that have one on these days: looked up once for the models of a run that take the
+    same window. Only that run reads them; they are kept for a day. -#}
+{% macro touched_round_events() -%}
+    marts.touched_round_events
 {%- endmacro %}
 
 
@@ -67,11 +67,16 @@
         ~ "ttl recorded_at + interval 30 day settings index_granularity = 256"
     ) %}
     {% do run_query(
-        "create table if not exists " ~ touched_game_days() ~ " ("
-        ~ "model LowCardinality(String), run_id String, user_id UInt64, date Date, game_type String, "
-        ~ "played UInt64, wins UInt64, losses UInt64, draws UInt64, no_outcome UInt64, "
-        ~ "bet_amount Int64, payout_amount Int64, recorded_at DateTime default now()"
-        ~ ") engine = MergeTree order by (model, run_id, user_id, date) "
+        "alter table " ~ touched_user_days()
+        ~ " add column if not exists has_arrivals Bool default true after date"
+    ) %}
+    {% do run_query(
+        "create table if not exists " ~ touched_round_events() ~ " ("
+        ~ "model LowCardinality(String), run_id String, user_id UInt64, round_id String, "
+        ~ "occurred_at DateTime64(3, 'UTC'), event_id UUID, round_state LowCardinality(String), "
+        ~ "game_type LowCardinality(String), bet Int64, payout Int64, is_demo Bool, "
+        ~ "recorded_at DateTime default now()"
+        ~ ") engine = MergeTree order by (model, run_id, user_id, round_id) "
         ~ "ttl recorded_at + interval 1 day settings index_granularity = 256"
     ) %}
     {% do run_query(
@@ -211,73 +216,84 @@
 
 
 {#- Writes down the user-days that this run has to recompute: none where it reads everything anyway, or where
-    they are recorded already. -#}
+    they are recorded already. On ClickHouse those of the arrivals, and `record_further_days` the others. -#}
 {% macro record_touched_days() %}
     {{ return(adapter.dispatch('record_touched_days', 'tally')()) }}
 {% endmacro %}
 
 {% macro clickhouse__record_touched_days() %}
     {% if is_incremental() %}
-        insert into {{ touched_user_days() }} (model, run_id, user_id, date)
-        with
-        arrived as (
-            select *
-            from ({{ arrivals_in_window() }})
-            where {{ recorded_by() }} = '{{ this.identifier }}'
-        ),
-        touched as (
-            {{ touched_days('arrived') }}
-        )
-        select
+        insert into {{ touched_user_days() }} (model, run_id, user_id, date, has_arrivals)
+        select distinct
             '{{ this.identifier }}',
             '{{ invocation_id }}',
             user_id,
-            date
-        from touched
+            occurred_date,
+            true
+        from ({{ arrivals_to_record() }})
     {% else %}
         select 1
     {% endif %}
 {% endmacro %}
 
 
-{#- And what was played on them. The engines without windows compute it in each model. -#}
-{% macro record_game_days() %}
-    {{ return(adapter.dispatch('record_game_days', 'tally')()) }}
+{#- Writes down the whole histories of the rounds that have an event on the recorded days; `further`: on those of
+    record_further_days. The engines without windows look rounds up in each model. -#}
+{% macro record_round_events(further=false) %}
+    {{ return(adapter.dispatch('record_round_events', 'tally')(further)) }}
 {% endmacro %}
 
-{% macro default__record_game_days() %}
+{% macro default__record_round_events(further) %}
 {% endmacro %}
 
-{% macro clickhouse__record_game_days() %}
+{% macro clickhouse__record_round_events(further) %}
     {% if is_incremental() %}
-        {%- set columns = ['user_id', 'date', 'game_type'] + (game_metrics() | list) %}
-        insert into {{ touched_game_days() }} (model, run_id, {{ columns | join(', ') }})
+        {%- set columns -%}
+            user_id, round_id, occurred_at, event_id, round_state, game_type, bet, payout, is_demo
+        {%- endset %}
+        {%- set days = touched_where(is_current_window() ~ (' and not has_arrivals' if further else ' and has_arrivals')) %}
+        insert into {{ touched_round_events() }} (model, run_id, {{ columns }})
         select
             '{{ this.identifier }}',
             '{{ invocation_id }}',
-            {{ columns | join(', ') }}
-        from ({{ games_by_day(touched_where(is_current_window())) }})
+            {{ columns }}
+        from {{ accepted_round_events() }}
+        where {{ is_in_a_round_of_touched_day(days) }}
     {% endif %}
 {% endmacro %}
 
 
-{#- What was played on the touched days of this run: the columns of games_by_day. -#}
-{% macro game_days_in_window(touched) -%}
-    {{ return(adapter.dispatch('game_days_in_window', 'tally')(touched)) }}
-{%- endmacro %}
+{#- Writes down the other days of the rounds that arrived: see `touched_days`. -#}
+{% macro record_further_days() %}
+    {{ return(adapter.dispatch('record_further_days', 'tally')()) }}
+{% endmacro %}
 
-{% macro default__game_days_in_window(touched) -%}
-    {{ games_by_day(touched) }}
-{%- endmacro %}
+{% macro default__record_further_days() %}
+{% endmacro %}
 
-{% macro clickhouse__game_days_in_window(touched) -%}
-    select
-        user_id,
-        date,
-        game_type,
-        {{ game_metrics() | join(', ') }}
-    from {{ touched_game_days() }}
-    where {{ is_recorded_for_this_run() }}
+{% macro clickhouse__record_further_days() %}
+    {% if is_incremental() %}
+        insert into {{ touched_user_days() }} (model, run_id, user_id, date, has_arrivals)
+        select distinct
+            '{{ this.identifier }}',
+            '{{ invocation_id }}',
+            user_id,
+            {{ utc_date('occurred_at') }} as date,
+            false
+        from {{ touched_round_events() }}
+        where
+            {{ is_current_window() }}
+            and (user_id, round_id) in (select user_id, round_id from ({{ arrivals_to_record() }}))
+            and (user_id, date) not in {{ touched_where(is_current_window()).days }}
+    {% endif %}
+{% endmacro %}
+
+
+{#- The arrivals that this run takes, unless another model has recorded for this one. -#}
+{% macro arrivals_to_record() -%}
+    select *
+    from ({{ arrivals_in_window() }})
+    where {{ recorded_by() }} = '{{ this.identifier }}'
 {%- endmacro %}
 
 
@@ -291,7 +307,12 @@
 {% endmacro %}
 
 {% macro clickhouse__touched_in_window() %}
-    {{ return(touched_where(is_recorded_for_this_run())) }}
+    {% set recorded = 'model = ' ~ recorded_by() ~ " and run_id = '" ~ invocation_id ~ "'" %}
+    {% set touched = touched_where(recorded) %}
+    {% do touched.update({
+        'round_events': '(select * from ' ~ touched_round_events() ~ ' where ' ~ recorded ~ ') as round_events'
+    }) %}
+    {{ return(touched) }}
 {% endmacro %}
 
 {% macro touched_where(condition) %}
@@ -303,11 +324,6 @@
         'last_date': '(select max(date) from ' ~ recorded ~ ')',
     }) }}
 {% endmacro %}
-
-
-{% macro is_recorded_for_this_run() -%}
-    model = {{ recorded_by() }} and run_id = '{{ invocation_id }}'
-{%- endmacro %}
 
 
 {#- The model whose records this one uses in this run: its own, or those of the leader of its window. -#}

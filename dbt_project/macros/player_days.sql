@@ -3,8 +3,9 @@
     of these macros, so a number cannot depend on which of the two a day was read from.
 
     `touched` limits the work to user-days: SQL for the right side of `in` for its users and its (user,
-    date) pairs, and for its first and last date (see `touched_in_window`, `touched_as_asked`). Without
-    it, all of raw is read.
+    date) pairs, and for its first and last date (see `touched_in_window`, `touched_as_asked`); and the
+    relation of all events of the rounds on them, `round_events`, where it has been looked up already.
+    Without `touched`, all of raw is read.
     Duplicates of an event change nothing here: every aggregate is over distinct events or takes a
     maximum.
 -#}
@@ -65,13 +66,19 @@
 {#- One row per round: its state and all else are those of its latest event (`latest_events`), so that
     stakes, results and game of a round in state settled are those of its latest settled event. -#}
 {% macro rounds(touched=none) -%}
-    {% set condition = is_in_a_round_of_touched_day(touched) if touched else 'true' %}
+    {% set is_looked_up = not touched or 'round_events' in touched %}
     {{ latest_events(
-        accepted_round_events(),
+        round_events(touched),
         ['user_id', 'round_id'],
         ['round_state', 'occurred_at', 'game_type', 'bet', 'payout', 'is_demo'],
-        condition,
+        'true' if is_looked_up else is_in_a_round_of_touched_day(touched),
     ) }}
+{%- endmacro %}
+
+
+{#- A relation in which the events of all rounds of the touched days are. -#}
+{% macro round_events(touched=none) -%}
+    {{ (touched or {}).get('round_events') or accepted_round_events() }}
 {%- endmacro %}
 
 
@@ -132,13 +139,7 @@
             '' as outcome,
             0 as bet,
             0 as payout
-        {% if touched -%}
-            -- In the order of days, where round_events is in that of rounds.
-            from {{ accepted_events() }}
-            where game_type != '' and {{ is_on_touched_day(touched) }}
-        {%- else -%}
-            from {{ accepted_round_events() }}
-        {%- endif %}
+        from {{ round_events(touched) }}
         group by user_id, date, game_type
         union all
         {{ played_rounds(touched) }}
@@ -148,22 +149,21 @@
 {%- endmacro %}
 
 
-{#- `games_by_day` of the touched days without the rows that say 0, for readers who only add up. -#}
-{% macro played_games_by_day(touched) -%}
+{#- `games_by_day` without the rows that say 0, for readers who only add up. -#}
+{% macro played_games_by_day(touched=none) -%}
     select
         user_id,
         date,
         cast(game_type as {{ dbt.type_string() }}) as game_type,
         {{ sums_of_rounds() }}
     from ({{ played_rounds(touched) }}) as played
-    where (user_id, date) in {{ touched.days }}
+    {% if touched %}where (user_id, date) in {{ touched.days }}{% endif %}
     group by user_id, date, game_type
 {%- endmacro %}
 
 
-{#- Everything that a user did on a day: activity and the sums over games, the columns of user_days. `games`: the
-    query of what was played, where it is not to be computed here. -#}
-{% macro player_days(touched=none, games=none) -%}
+{#- Everything that a user did on a day: activity and the sums over games, the columns of user_days. -#}
+{% macro player_days(touched=none) -%}
     select
         activity.user_id as user_id,
         activity.date as date,
@@ -180,7 +180,7 @@
             user_id,
             date,
             {{ game_sums() }}
-        from ({{ games or games_by_day(touched) }}) as game_days
+        from ({{ played_games_by_day(touched) }}) as game_days
         group by user_id, date
     ) as games
         on activity.user_id = games.user_id and activity.date = games.date

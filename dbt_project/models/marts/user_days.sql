@@ -9,7 +9,9 @@
         pre_hook=[
             "{{ open_window('user_game_days') }}",
             '{{ record_touched_days() }}',
-            '{{ record_game_days() }}',
+            '{{ record_round_events() }}',
+            '{{ record_further_days() }}',
+            '{{ record_round_events(further=true) }}',
         ],
         post_hook='{{ close_window() }}',
         tags=['minute'],
@@ -20,11 +22,11 @@
 
 -- {{ read_by_hooks() }}
 {% if model.resource_type != 'unit_test' %}
--- After it in a run, so that what was played is computed once: {{ ref('user_game_days') }}
+-- After it in a run, so that rounds are looked up once: {{ ref('user_game_days') }}
 {% endif %}
 with
 days as (
-    {{ player_days(touched, game_days_in_window(touched) if touched else none) }}
+    {{ player_days(touched) }}
 )
 
 select

@@ -9,7 +9,9 @@
         pre_hook=[
             '{{ open_window() }}',
             '{{ record_touched_days() }}',
-            '{{ record_game_days() }}',
+            '{{ record_round_events() }}',
+            '{{ record_further_days() }}',
+            '{{ record_round_events(further=true) }}',
         ],
         post_hook='{{ close_window() }}',
         tags=['minute'],
@@ -21,7 +23,7 @@
 -- {{ read_by_hooks() }}
 with
 games as (
-    {{ game_days_in_window(touched) if touched else games_by_day() }}
+    {{ games_by_day(touched) }}
 )
 
 select
