@@ -187,14 +187,20 @@
 {%- endmacro %}
 
 
+{#- The rows of a published mart that stand: those of the asked users beside the touched days. -#}
+{% macro untouched_as_asked(mart) -%}
+    {{ published(mart) }} {{ latest_versions() }}
+    where
+        user_id in {{ touched_as_asked().users }}
+        and (user_id, date) not in {{ touched_as_asked().days }}
+{%- endmacro %}
+
+
 {#- The asked users' days: those of the published mart, and computed from raw in place of the touched ones. -#}
 {% macro days_as_asked(columns) -%}
     {%- set touched = touched_as_asked() %}
     select {{ columns }}
-    from {{ published('user_days') }} {{ latest_versions() }}
-    where
-        user_id in {{ parameter('user_ids', 'Array(UInt64)') }}
-        and (user_id, date) not in {{ touched.days }}
+    from {{ untouched_as_asked('user_days') }}
     union all
     select {{ columns }}
     from ({{ player_days(touched) }})
@@ -212,10 +218,7 @@
         has_daily_login,
         {{ is_active_as_asked() }} as is_counted,
         {{ game_metrics() | join(', ') }}
-    from {{ published('user_days') }} {{ latest_versions() }}
-    where
-        user_id in {{ parameter('user_ids', 'Array(UInt64)') }}
-        and (user_id, date) not in {{ touched.days }}
+    from {{ untouched_as_asked('user_days') }}
     union all
     select
         user_id,

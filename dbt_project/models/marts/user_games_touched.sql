@@ -1,5 +1,4 @@
 {{ config(materialized='view', enabled=(target.type == 'clickhouse')) }}
-{%- set touched = touched_as_asked() %}
 {%- set columns %}
     user_id,
     date,
@@ -10,13 +9,10 @@
 with
 game_days as (
     select {{ columns }}
-    from {{ published('user_game_days') }} {{ latest_versions() }}
-    where
-        user_id in {{ parameter('user_ids', 'Array(UInt64)') }}
-        and (user_id, date) not in {{ touched.days }}
+    from {{ untouched_as_asked('user_game_days') }}
     union all
     select {{ columns }}
-    from ({{ played_games_by_day(touched) }})
+    from ({{ played_games_by_day(touched_as_asked()) }})
 )
 
 {{ player_games('game_days', parameter('as_of', 'Date')) }}
