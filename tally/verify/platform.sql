@@ -201,15 +201,25 @@ from total;
 
 -- An hour that was compared again counts as it was compared last.
 create or replace table expected_hourly_record as
+with
+latest as (
+    select
+        hour,
+        arg_max(recorded, compared_at) as recorded,
+        arg_max(arrived, compared_at) as arrived,
+        max(compared_at) as compared_at
+    from raw_recorded_hour
+    group by hour
+)
+
 select
     hour,
-    arg_max(recorded, compared_at) as recorded,
-    arg_max(arrived, compared_at) as arrived,
-    arg_max(recorded, compared_at) - arg_max(arrived, compared_at) as lost,
-    max(compared_at) as compared_at,
-    1 - cast(arg_max(arrived, compared_at) as double) / arg_max(recorded, compared_at) as loss_ratio
-from raw_recorded_hour
-group by hour;
+    recorded,
+    arrived,
+    recorded - arrived as lost,
+    compared_at,
+    cast(recorded - arrived as double) / recorded as loss_ratio
+from latest;
 
 create or replace table expected_hourly_dead_letters as
 with
