@@ -25,8 +25,10 @@ TIMEOUT_SECONDS = 2.0
 CURRENT_SECONDS = 2.0
 # With more messages than this between two looks (a replay of history) everyone is told of.
 MAX_FOLLOWED = 20_000
-# Of so many users it is remembered when events of theirs were seen: some 10 MiB.
+# Of so many users it is remembered when events of theirs were seen, and of so many looks what they
+# found, a quarter of an hour of steady traffic while nothing is published: some 10 MiB each.
 MAX_REMEMBERED = 100_000
+MAX_LOOKS = 10_000
 
 _STORED = """
 select toString(stream), toInt64(max(last_offset))
@@ -54,7 +56,8 @@ class Newcomers:
 
     def add(self, state: Mapping[str, int], users: Collection[int] | None) -> None:
         """A look found this state, and these users since the one before; None: not known who."""
-        if users is None or len(self._last_look_with) > MAX_REMEMBERED:
+        is_full = len(self._last_look_with) > MAX_REMEMBERED or len(self._looks) >= MAX_LOOKS
+        if users is None or is_full:
             self._since = state
             self._looks.clear()
             self._last_look_with.clear()

@@ -62,3 +62,17 @@ def test_with_too_many_users_to_remember_it_begins_anew(monkeypatch: pytest.Monk
     newcomers.add({"s": 10}, {5})
     assert newcomers.among(EVERYONE, {"s": 0}) is None
     assert newcomers.among(EVERYONE, {"s": 10}) == set()
+
+
+def test_where_nothing_is_published_for_too_many_looks_it_begins_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(arrivals, "MAX_LOOKS", 3)
+    newcomers = Newcomers()
+    newcomers.add({"s": 0}, None)
+    for offset in (1, 2, 3):
+        newcomers.add({"s": offset}, {offset})
+    assert newcomers.among(EVERYONE, {"s": 0}) == {1, 2, 3}
+    newcomers.add({"s": 4}, {4})
+    assert newcomers.among(EVERYONE, {"s": 0}) is None
+    assert newcomers.among(EVERYONE, {"s": 4}) == set()
