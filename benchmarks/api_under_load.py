@@ -2,6 +2,7 @@
 
     python -m benchmarks.api_under_load measure              # all of these:
     python -m benchmarks.api_under_load measure load         # 500 requests/s, 10,000 users, 60 s
+    python -m benchmarks.api_under_load measure unprepared   # the same, nothing read ahead
     python -m benchmarks.api_under_load measure sharing      # against one query a request
     python -m benchmarks.api_under_load measure cold-start   # 2,000 first requests at once
     python -m benchmarks.api_under_load measure visibility   # from POST to counted, 1,000 times
@@ -220,7 +221,7 @@ def report(name: str, values: list[float]) -> None:
     print(f"{name:<12} {len(values):>6} answers  {shares}")
 
 
-def load(platform: Platform, rate: float = 500, seconds: float = 60) -> None:
+def load(platform: Platform, rate: float = 500, seconds: float = 60, **changes: object) -> None:
     """Warm and cold latency, errors, and memory, of one minute and of the next."""
     memory: list[int] = []
 
@@ -232,7 +233,7 @@ def load(platform: Platform, rate: float = 500, seconds: float = 60) -> None:
         return await asked
 
     assert platform.server is not None
-    with serving(platform) as api:
+    with serving(platform, **changes) as api:
         http_load.run(open_loop(api, range(USERS + 1, USERS + 201), 50, 4))
         processes = {"API": api.process, "warehouse": psutil.Process(platform.server.pid)}
         before = {name: _cpu_seconds(process) for name, process in processes.items()}
@@ -370,6 +371,7 @@ def visibility(platform: Platform, trials: int = 1_000) -> None:
 
 MEASUREMENTS = {
     "load": load,
+    "unprepared": partial(load, api_read_ahead=0),
     "sharing": sharing,
     "cold-start": cold_start,
     "visibility": visibility,

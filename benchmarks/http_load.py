@@ -33,11 +33,13 @@ class _Connection(asyncio.Protocol):
         assert self._transport is not None
         self._received = b""
         self._answer = asyncio.get_running_loop().create_future()
-        if self._transport.is_closing():
-            self._answer.set_exception(ConnectionError("closed"))
-        else:
-            self._transport.write(request)
+        self._transport.write(request)
         return self._answer
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the server has not ended it, as it does with one that is idle for long."""
+        return self._transport is not None and not self._transport.is_closing()
 
     def data_received(self, data: bytes) -> None:
         self._received += data
@@ -91,10 +93,16 @@ class Client:
 
     async def ask(self, request: bytes) -> tuple[int, bytes]:
         """Status and body. Raises `OSError` where there is no answer."""
-        connection = self._idle.pop() if self._idle else await self._connected()
+        connection = self._idle_connection() or await self._connected()
         answer = await connection.ask(request)
         self._idle.append(connection)
         return answer
+
+    def _idle_connection(self) -> _Connection | None:
+        while self._idle:
+            if (connection := self._idle.pop()).is_open:
+                return connection
+        return None
 
     async def _connected(self) -> _Connection:
         _, connection = await asyncio.get_running_loop().create_connection(

@@ -46,6 +46,7 @@ from serving_api.security.keys import KeyMetrics, KeySet
 from serving_api.security.rate_limit import RateLimiter
 from serving_api.security.tokens import TokenVerifier
 from serving_api.state import AppState, LifespanState
+from serving_api.stats.ahead import ReadAhead
 from serving_api.stats.endpoints import router as stats_router
 from serving_api.stats.reader import ReaderMetrics, StatsReader
 from serving_api.stats.repository import StatsMetrics, StatsRepository
@@ -133,6 +134,15 @@ def create_app(settings: Settings, clock: Clock = utc_now) -> FastAPI:
             for work in (
                 arrivals.follow(),
                 stats.keep_warm(),
+                ReadAhead(
+                    repository,
+                    stats,
+                    arrivals,
+                    clock,
+                    settings.active_day_definition,
+                    users=settings.api_read_ahead if settings.api_cache_seconds else 0,
+                    cache_seconds=settings.api_cache_seconds,
+                ).follow(),
                 erasures.follow(),
                 hub.watch(),
                 feed.follow(),

@@ -145,6 +145,12 @@ class Settings(BaseSettings):
         le=60,
         description="How long an answer may be given again to its user while no event arrives.",
     )
+    api_read_ahead: int = Field(
+        10_000,
+        ge=0,
+        le=20_000,
+        description="Of so many players, the last to have come, answers are read before they ask.",
+    )
     api_rate_limit: int = Field(600, ge=1, description="Requests a minute of one player.")
     api_staff_rate_limit: int = Field(
         6_000, ge=1, description="Requests a minute of one analyst, engineer, admin or service."

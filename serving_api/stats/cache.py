@@ -7,6 +7,7 @@ is ever shared between users or definitions.
 from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from itertools import islice
 
 from serving_api.stats.repository import Question, Reading
 
@@ -44,15 +45,20 @@ class StatsCache:
     def find(self, user_id: int, question: Question) -> Entry | None:
         """The entry, fresh or not."""
         questions = self._users.get(user_id)
-        if questions is None:
-            return None
-        self._users.move_to_end(user_id)
-        return questions.get(question)
+        return None if questions is None else questions.get(question)
+
+    def latest(self, count: int) -> list[int]:
+        """So many of the users, who was asked for last first."""
+        return list(islice(reversed(self._users), count))
+
+    def note_use(self, user_id: int) -> None:
+        """Somebody asks for this user."""
+        if user_id in self._users:
+            self._users.move_to_end(user_id)
 
     def keep(self, user_id: int, question: Question, entry: Entry) -> None:
         """Keep an entry, in place of the one before it."""
         questions = self._users.setdefault(user_id, OrderedDict())
-        self._users.move_to_end(user_id)
         questions[question] = entry
         questions.move_to_end(question)
         if len(questions) > MAX_QUESTIONS_OF_A_USER:

@@ -23,8 +23,9 @@ class BatchLoader(Generic[K, I, R]):
     """Collects items by key and fetches them in batches.
 
     `fetch(key, items)` answers for every item; its error reaches every caller of that batch. An
-    answer is always of a query that started after it was asked for, so nobody reads the past. A
-    caller that is cancelled leaves the others alone. At most `max_waiting` callers wait.
+    answer is always of a query that started after it was asked for, so nobody reads the past. What
+    is asked for in one turn of the event loop shares one query from the first. A caller that is
+    cancelled leaves the others alone. At most `max_waiting` callers wait.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class BatchLoader(Generic[K, I, R]):
         answer: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(key, {}).setdefault(item, []).append(answer)
         self._callers += 1
-        self._start_queries()
+        asyncio.get_running_loop().call_soon(self._start_queries)
         try:
             return await answer
         except asyncio.CancelledError:
@@ -73,7 +74,7 @@ class BatchLoader(Generic[K, I, R]):
         await asyncio.gather(*self._queries, return_exceptions=True)
 
     def _start_queries(self) -> None:
-        while self._waiting and len(self._queries) < self._max_in_flight:
+        while not self._closed and self._waiting and len(self._queries) < self._max_in_flight:
             key, batch = self._next_batch()
             query = asyncio.create_task(self._answer(key, batch))
             self._queries.add(query)
@@ -105,8 +106,7 @@ class BatchLoader(Generic[K, I, R]):
 
     def _finished(self, query: asyncio.Task[None]) -> None:
         self._queries.discard(query)
-        if not self._closed:
-            self._start_queries()
+        self._start_queries()
 
     def _leave(self, key: K, item: I, answer: asyncio.Future[R]) -> None:
         """Take a cancelled caller out of the queue, so that no query asks for nobody."""

@@ -53,6 +53,11 @@ class ReaderMetrics:
             "Answers that were read anew before they were old, because they had been asked for.",
             registry=registry,
         )
+        self.read_ahead = Counter(
+            "tally_stats_read_ahead",
+            "Answers that were read before anybody asked, after a start or a publication.",
+            registry=registry,
+        )
         self.confirmed = Counter(
             "tally_stats_confirmed",
             "Answers that were not read anew, because the ledger proves that they hold.",
@@ -107,8 +112,9 @@ class StatsReader:
         status: Status = "fresh"
         if after is not None and not await self._arrivals.wait_for(after, AFTER_SECONDS):
             status = "catching_up"
-        known = self._cache.find(user_id, question)
-        if known is not None and not newest and self._is_fresh(user_id, question, known):
+        self._cache.note_use(user_id)
+        known = None if newest else self._fresh(user_id, question)
+        if known is not None:
             known.asked_at = self._monotonic()
             self._metrics.answers.labels("cache").inc()
             return known, question, status
@@ -131,6 +137,34 @@ class StatsReader:
     async def days(self, user_id: int, first: date, last: date) -> list[dict[str, Any]]:
         """One user's days, always from the warehouse; see `StatsRepository.days`."""
         return await self._repository.days(user_id, first, last)
+
+    def latest_users(self, count: int) -> list[int]:
+        """So many of the users of whom something is known, who asked last first."""
+        return self._cache.latest(count)
+
+    async def read_ahead(
+        self, users: Collection[int], question: Question, read_since: float
+    ) -> None:
+        """Read for who may ask next what the cache does not know of the present marts.
+
+        Nor since `read_since`, on the clock of this reader. Of whom the marts lack events nothing
+        is read: the next event ends it. Raises `WarehouseUnavailableError`.
+        """
+        marts = self._repository.marts
+        beyond = self._repository.beyond_marts(users) or set()
+        loading = []
+        for user_id in users:
+            known = self._cache.find(user_id, question)
+            is_of_the_marts = (
+                known is not None
+                and marts is not None
+                and marts.has_the_marts_of(known.reading.state)
+                and known.read_at >= read_since
+            )
+            if not is_of_the_marts and user_id not in beyond:
+                loading.append(self._load(user_id, question))
+        self._metrics.read_ahead.inc(len(loading))
+        await asyncio.gather(*loading)
 
     async def keep_warm(self) -> None:
         """Read what is asked for again and again before it is old, until cancelled."""
@@ -171,10 +205,17 @@ class StatsReader:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _is_fresh(self, user_id: int, question: Question, entry: Entry) -> bool:
-        return self._arrivals.is_current and (
-            self._monotonic() < entry.fresh_until or self._confirm(user_id, question, entry)
-        )
+    def _fresh(self, user_id: int, question: Question) -> Entry | None:
+        """What is known and may be given as fresh."""
+        if not self._arrivals.is_current:
+            return None
+        for asked in question.answered_by():
+            entry = self._cache.find(user_id, asked)
+            if entry is not None and (
+                self._monotonic() < entry.fresh_until or self._confirm(user_id, asked, entry)
+            ):
+                return entry
+        return None
 
     def _confirm(self, user_id: int, question: Question, entry: Entry) -> bool:
         """Let an answer whose time is over begin anew, where the ledger proves that it holds."""
@@ -195,9 +236,10 @@ class StatsReader:
     def _last_known(
         self, user_id: int, *questions: Question | None
     ) -> tuple[Entry, Question] | None:
-        for asked in questions:
-            if asked is not None and (entry := self._cache.find(user_id, asked)):
-                return entry, asked
+        for question in filter(None, questions):
+            for asked in question.answered_by():
+                if entry := self._cache.find(user_id, asked):
+                    return entry, asked
         return None
 
     def _stale(self, last: tuple[Entry, Question]) -> tuple[Entry, Question, Status]:

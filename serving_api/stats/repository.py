@@ -52,6 +52,14 @@ from marts.touched_days_live(
 )
 """
 
+_LATEST_PLAYERS = """
+select user_id
+from published.user_days
+group by user_id
+order by max(date) desc, user_id
+limit {count:UInt64}
+"""
+
 _CLOSED = "user_ids = {user_ids:Array(UInt64)}, as_of = {as_of:Date}"
 _TOUCHED = f"""
     {_CLOSED},
@@ -138,6 +146,10 @@ class Question:
         """The same question as it was asked yesterday."""
         return replace(self, as_of=self.as_of - timedelta(days=1))
 
+    def answered_by(self) -> tuple["Question", ...]:
+        """The questions whose answers hold this one's: itself, and the one with the games."""
+        return (self,) if self.by_game else (self, replace(self, by_game=True))
+
 
 class StatsMetrics:
     """How the batches come out."""
@@ -176,6 +188,7 @@ class StatsRepository:
         self._loader = BatchLoader(self._fetch)
         self._state: MartsState | None = None
         self._state_read_at = float("-inf")
+        self._former_state: tuple[MartsState | None, float] = (None, float("-inf"))
         self._state_lock = asyncio.Lock()
         self._state_refresh: asyncio.Task[None] | None = None
 
@@ -202,15 +215,36 @@ class StatsRepository:
         the same marts the same numbers would be read. What the state knows is not promised before
         the arrivals up to it were followed.
         """
-        age = time.monotonic() - self._state_read_at
-        if (
-            self._state is None
-            or age > MAX_MARTS_STATE_SECONDS
-            or self._state_read_at > followed_until
-            or not self._state.has_the_marts_of(reading.state)
-        ):
+        state = self._state_read_by(followed_until)
+        if state is None or not state.has_the_marts_of(reading.state):
             return None
-        return replace(reading, state=self._state)
+        return replace(reading, state=state)
+
+    def _state_read_by(self, moment: float) -> MartsState | None:
+        """The newest state of the marts that was read before then, where it is not old.
+
+        The ledger is followed ten times a second and the state read once: for a tenth of the time
+        that is the state before the newest.
+        """
+        for state, read_at in ((self._state, self._state_read_at), self._former_state):
+            if read_at <= moment:
+                is_old = time.monotonic() - read_at > MAX_MARTS_STATE_SECONDS
+                return None if is_old else state
+        return None
+
+    @property
+    def marts(self) -> MartsState | None:
+        """The newest state of the marts up to which the arrivals were followed."""
+        return self._state_read_by(self._arrivals.followed_until)
+
+    def beyond_marts(self, user_ids: Collection[int]) -> set[int] | None:
+        """Those of the users with events that the marts lack; None where that is not known."""
+        return None if self.marts is None else self._known_touched_users(user_ids, self.marts)
+
+    async def latest_players(self, count: int) -> list[int]:
+        """So many players, the last to have come first. Raises `WarehouseUnavailableError`."""
+        found = await self._warehouse.query(_LATEST_PLAYERS, {"count": count})
+        return [user_id for (user_id,) in found.result_rows]
 
     def keep_current(self) -> None:
         """Read the state of the marts in the background, where it is not of this second."""
@@ -250,7 +284,11 @@ class StatsRepository:
         started = time.perf_counter()
         # Read first, so that the freshness never promises more than the numbers hold.
         state = await self._marts_state()
-        lately = None if newest else self._known_touched_users(user_ids, state)
+        lately = None
+        if not newest and (followed := self.marts):
+            lately = self._known_touched_users(user_ids, followed)
+            if lately is not None:
+                state = followed
         if lately is None:
             lately = await self._touched_users(user_ids, state)
         asked: dict[str, Any] = {
@@ -333,6 +371,7 @@ class StatsRepository:
 
     async def _read_marts_state(self) -> MartsState:
         (row,) = (await self._warehouse.query(_MARTS_STATE)).named_results()
+        self._former_state = self._state, self._state_read_at
         self._state_read_at = time.monotonic()
         self._metrics.held.set(row["status"] == "held")
         return MartsState(
@@ -342,9 +381,7 @@ class StatsRepository:
         )
 
     def _known_touched_users(self, user_ids: Collection[int], state: MartsState) -> set[int] | None:
-        """`_touched_users` without a query; None where they were not followed up to `state`."""
-        if self._state_read_at > self._arrivals.followed_until:
-            return None
+        """`_touched_users` without a query, as of the last look; None where that is not known."""
         seen = dict(zip(state.streams, state.offsets, strict=True))
         return self._arrivals.users_beyond(seen, user_ids)
 

@@ -39,15 +39,34 @@ async def _settle() -> None:
         await asyncio.sleep(0)
 
 
+async def _one_by_one(
+    loader: BatchLoader[str, int, str], *asked: tuple[str, int]
+) -> list[asyncio.Task[str]]:
+    """A caller for each, who comes when the former's question is under way or waits."""
+    callers = []
+    for key, item in asked:
+        callers.append(asyncio.create_task(loader.load(key, item)))
+        await _settle()
+    return callers
+
+
 async def test_what_is_asked_while_queries_run_is_answered_by_one_more_query() -> None:
     source = Source()
     loader = BatchLoader(source.fetch, max_in_flight=2)
-    answers = [asyncio.create_task(loader.load("a", user)) for user in range(100)]
-    await _settle()
+    answers = await _one_by_one(loader, *(("a", user) for user in range(100)))
     assert source.asked == [("a", [0]), ("a", [1])]
     source.gate.set()
     assert await asyncio.gather(*answers) == [f"a:{user}" for user in range(100)]
     assert source.asked[2:] == [("a", list(range(2, 100)))]
+
+
+async def test_what_is_asked_in_one_turn_of_the_loop_shares_its_first_query() -> None:
+    source = Source()
+    source.gate.set()
+    loader = BatchLoader(source.fetch)
+    users = list(range(100))
+    await asyncio.gather(*(loader.load("a", user) for user in users))
+    assert source.asked == [("a", users)]
 
 
 async def test_a_lone_question_starts_its_query_at_once() -> None:
@@ -65,7 +84,7 @@ async def test_the_same_user_is_asked_for_once_in_a_batch_and_everyone_is_answer
     await _settle()
     source.gate.set()
     assert await asyncio.gather(*answers) == ["a:1", "a:2", "a:2", "a:2"]
-    assert source.asked == [("a", [1]), ("a", [2])]
+    assert source.asked == [("a", [1, 2])]
 
 
 async def test_a_question_never_joins_a_query_that_already_runs() -> None:
@@ -84,9 +103,7 @@ async def test_a_question_never_joins_a_query_that_already_runs() -> None:
 async def test_batches_are_capped_and_other_keys_are_not_starved() -> None:
     source = Source()
     loader = BatchLoader(source.fetch, max_batch=3, max_in_flight=1)
-    answers = [asyncio.create_task(loader.load("a", user)) for user in range(8)]
-    answers.append(asyncio.create_task(loader.load("b", 0)))
-    await _settle()
+    answers = await _one_by_one(loader, *(("a", user) for user in range(8)), ("b", 0))
     source.gate.set()
     await asyncio.gather(*answers)
     assert source.asked == [
@@ -102,8 +119,7 @@ async def test_an_error_reaches_everyone_of_its_batch_and_nobody_else() -> None:
     source = Source()
     source.failing = {3}
     loader = BatchLoader(source.fetch, max_in_flight=1)
-    answers = [asyncio.create_task(loader.load("a", user)) for user in (1, 2, 3, 3)]
-    await _settle()
+    answers = await _one_by_one(loader, *(("a", user) for user in (1, 2, 3, 3)))
     source.gate.set()
     outcomes = await asyncio.gather(*answers, return_exceptions=True)
     assert outcomes[0] == "a:1"
@@ -122,8 +138,7 @@ async def test_an_answer_that_the_source_left_out_is_an_error_and_not_a_hang() -
 async def test_a_cancelled_caller_is_not_asked_for_and_the_others_are_answered() -> None:
     source = Source()
     loader = BatchLoader(source.fetch, max_in_flight=1)
-    answers = [asyncio.create_task(loader.load("a", user)) for user in (1, 2, 3, 3)]
-    await _settle()
+    answers = await _one_by_one(loader, *(("a", user) for user in (1, 2, 3, 3)))
     answers[1].cancel()
     answers[2].cancel()
     await _settle()
@@ -136,8 +151,7 @@ async def test_a_cancelled_caller_is_not_asked_for_and_the_others_are_answered()
 async def test_no_query_runs_for_a_batch_that_everyone_left() -> None:
     source = Source()
     loader = BatchLoader(source.fetch, max_in_flight=1)
-    first, second = (asyncio.create_task(loader.load("a", user)) for user in (1, 2))
-    await _settle()
+    first, second = await _one_by_one(loader, ("a", 1), ("a", 2))
     second.cancel()
     await _settle()
     source.gate.set()

@@ -1,6 +1,8 @@
 """When an answer comes from the cache, and what is said of it while the warehouse is away."""
 
 import asyncio
+from collections.abc import Collection
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -14,6 +16,7 @@ from serving_api.stats.repository import Freshness, MartsState, Question, Readin
 from serving_api.warehouse import WarehouseUnavailableError
 
 TODAY = Question(date(2026, 11, 22), "all_actions")
+GAMES = replace(TODAY, by_game=True)
 LOGINS = Question(date(2026, 11, 22), "daily_login")
 STATE = MartsState([], [], Freshness(None, None, None))
 
@@ -28,6 +31,11 @@ class Source:
         self.gate.set()
         self.away = False
         self.holds = False
+        self.marts: MartsState | None = STATE
+        self.beyond: set[int] = set()
+
+    def beyond_marts(self, user_ids: Collection[int]) -> set[int]:
+        return self.beyond & set(user_ids)
 
     def keep_current(self) -> None: ...
 
@@ -41,7 +49,7 @@ class Source:
         await self.gate.wait()
         if self.away:
             raise WarehouseUnavailableError("away")
-        return Reading({"number": number}, STATE)
+        return Reading({"number": number}, self.marts or STATE)
 
 
 class Following:
@@ -92,6 +100,58 @@ async def test_an_answer_is_given_again_to_the_same_user_for_the_same_question_o
     assert await setup.ask(2) == (2, "fresh")
     assert await setup.ask(1, LOGINS) == (3, "fresh")
     assert await setup.ask(1, TODAY.a_day_earlier()) == (4, "fresh")
+
+
+async def test_what_is_known_with_the_games_answers_the_question_without_them_only() -> None:
+    setup = Setup()
+    await setup.ask(1, GAMES)
+    await setup.ask(2)
+    assert [await setup.ask(1), await setup.ask(2, GAMES)] == [(1, "fresh"), (3, "fresh")]
+    assert setup.source.asked == [(1, GAMES), (2, TODAY), (2, GAMES)]
+    setup.arrivals.arrive({1})
+    setup.source.away = True
+    assert await setup.ask(1) == (1, "stale")
+
+
+async def test_what_was_read_ahead_is_given_to_who_asks_first() -> None:
+    setup = Setup()
+    await setup.reader.read_ahead([1, 2, 3], GAMES, read_since=0)
+    assert [await setup.ask(2), await setup.ask(1, GAMES)] == [(2, "fresh"), (1, "fresh")]
+    assert len(setup.source.asked) == 3
+    setup.arrivals.arrive({2})
+    assert [await setup.ask(2), await setup.ask(3)] == [(4, "fresh"), (3, "fresh")]
+
+
+async def test_ahead_is_read_what_is_not_known_of_the_present_marts_and_what_is_old() -> None:
+    setup = Setup()
+    users = [1, 2, 3]
+
+    async def read_ahead(read_since: float = 0) -> list[int]:
+        before = len(setup.source.asked)
+        await setup.reader.read_ahead(users, GAMES, read_since)
+        return [user for user, _ in setup.source.asked[before:]]
+
+    await setup.ask(2, GAMES)
+    await setup.ask(3)
+    assert await read_ahead() == [1, 3]
+    assert await read_ahead() == []
+    setup.source.marts = replace(STATE, streams=["c/t/0"], offsets=[7])
+    setup.source.beyond = {2}
+    assert await read_ahead() == [1, 3], "nobody whose next event ends what is read"
+    setup.source.beyond = set()
+    assert await read_ahead() == [2]
+    setup.clock.now += 100
+    assert await read_ahead(read_since=setup.clock.now - 50) == users
+
+
+async def test_who_asked_last_is_the_first_whose_answers_are_kept_known() -> None:
+    setup = Setup()
+    await setup.reader.read_ahead([1, 2, 3, 4], GAMES, read_since=0)
+    await setup.ask(3)
+    await setup.ask(1)
+    setup.clock.now += 1000
+    await setup.reader.read_ahead([4, 2], GAMES, read_since=setup.clock.now)
+    assert setup.reader.latest_users(3) == [1, 3, 4]
 
 
 async def test_it_is_old_after_its_time_and_where_its_time_is_0() -> None:

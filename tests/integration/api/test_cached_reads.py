@@ -83,7 +83,7 @@ def test_an_answer_whose_time_is_over_is_read_anew_after_arrivals_and_publicatio
     platform.store([action(user, "LOGIN", "2026-11-20T10:00:00Z")])
     port = free_port()
     settings = platform.settings.model_copy(
-        update={"api_cache_seconds": 1, "api_metrics_port": port}
+        update={"api_cache_seconds": 1, "api_metrics_port": port, "api_read_ahead": 0}
     )
     with serving(settings) as api:
 
@@ -125,6 +125,44 @@ def test_an_answer_whose_time_is_over_is_read_anew_after_arrivals_and_publicatio
         assert reads() > before
         platform.store([action(user, "LOGIN", "2026-11-21T10:00:00Z")])
         until(lambda: cached(api, user).json()["lifetime_active_days"] == 2, "the second day")
+
+
+def test_answers_are_read_before_anybody_asks_and_again_after_each_publication(
+    platform: Platform, new_user: NewUser
+) -> None:
+    users = [new_user(), new_user()]
+    platform.store(action(user, "LOGIN", "2026-11-20T10:00:00Z") for user in users)
+    platform.materialize()
+    port = free_port()
+    settings = platform.settings.model_copy(update={"api_metrics_port": port})
+
+    def read_ahead() -> float:
+        return metric(port, "tally_stats_read_ahead_total")
+
+    def from_the_warehouse() -> float:
+        return metric(port, 'tally_stats_answers_total{source="warehouse"}')
+
+    with serving(settings) as api:
+        until(lambda: read_ahead() >= len(users), "the players whose numbers are published")
+
+        def are_known() -> bool:
+            """Both questions, of the other user each time: the first that each of them asks."""
+            before = from_the_warehouse()
+            answers = [cached(api, user, include="by_game").json() for user in users]
+            answers += [cached(api, user).json() for user in users]
+            assert {answer["lifetime_active_days"] for answer in answers} == {1}
+            return from_the_warehouse() == before
+
+        # Where the ledger was not followed for seconds (a busy machine) everyone is read anew.
+        until(are_known, "nobody has to wait for the warehouse")
+
+        platform.store([action(users[0], "LOGIN", "2026-11-21T10:00:00Z")])
+        until(lambda: cached(api, users[0]).json()["lifetime_active_days"] == 2, "the second day")
+        assert cached(api, users[1]).json()["lifetime_active_days"] == 1
+        before = read_ahead()
+        platform.materialize()
+        until(lambda: read_ahead() >= before + len(users), "once more after the publication")
+        assert cached(api, users[0], include="by_game").json()["lifetime_active_days"] == 2
 
 
 def test_a_read_after_a_write_has_it(api: Client, platform: Platform, new_user: NewUser) -> None:
