@@ -398,10 +398,11 @@ def measure(names: tuple[str, ...]) -> None:
 def serve() -> None:
     """The naive form: a warehouse query for each request."""
     from serving_api import commands
-    from serving_api.stats import loader, repository
+    from serving_api.stats import repository
+    from tally.batch_loader import BatchLoader
 
     repository.BatchLoader = partial(  # type: ignore[misc,assignment]
-        loader.BatchLoader, max_batch=1, max_in_flight=4
+        BatchLoader, max_batch=1, max_in_flight=4
     )
     commands.serve(["--home", os.environ["TALLY_HOME"]])
 

@@ -38,7 +38,7 @@ _TABLES = {
     "events": "select * from raw.events final",
     "round_events": "select * from raw.round_events final",
     # Only the first use of an id decides (ingest/claims.py), and a restored row has another number.
-    "event_ids": "select * from raw.event_ids order by event_id, _block_number, offset "
+    "event_ids": "select * from raw.event_ids order by event_id, _block_number, offset, stream "
     "limit 1 by event_id",
     "dead_letter_replays": "select * from raw.dead_letter_replays final",
     "recorded_hours": "select * from raw.recorded_hours final",

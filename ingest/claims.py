@@ -45,15 +45,17 @@ having min(payload) != max(payload)
 _MISSING = """
 select count()
 from asked
-where event_id not in (
-    select event_id from raw.event_ids where event_id in (select event_id from asked)
+where (event_id, stream, offset) not in (
+    select event_id, toString(stream), offset
+    from raw.event_ids
+    where event_id in (select event_id from asked)
 )
 """
 
 _FIRST = """
 select
     event_id,
-    argMin((payload, toString(stream), offset), (_block_number, offset))
+    argMin((payload, toString(stream), offset), (_block_number, offset, toString(stream)))
 from raw.event_ids
 where event_id in (select event_id from asked)
 group by event_id
@@ -71,27 +73,6 @@ class Claims(Struct, frozen=True):
 
     def __len__(self) -> int:
         return len(self.payloads)
-
-    def encode(self) -> bytes:
-        """The Arrow stream of all of them."""
-        n = len(self)
-        event_ids = pa.Array.from_buffers(
-            pa.binary(ID_BYTES), n, [None, pa.py_buffer(self.event_ids)]
-        )
-        stream = pa.DictionaryArray.from_arrays(
-            pa.repeat(pa.scalar(0, pa.int32()), n), pa.array([self.stream])
-        )
-        payloads = pa.array(self.payloads, pa.binary(16))
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, SCHEMA) as writer:
-            writer.write_batch(
-                pa.record_batch(
-                    [event_ids, payloads, stream, pa.array(self.offsets, pa.uint64())],
-                    schema=SCHEMA,
-                )
-            )
-        encoded: bytes = sink.getvalue().to_pybytes()
-        return encoded
 
     def __iter__(self) -> Iterator[tuple[bytes, bytes, int]]:
         """Id, payload and offset of each."""
@@ -123,30 +104,67 @@ def claims_of(stream: str, events: pa.RecordBatch) -> Claims:
     return Claims(stream, event_ids, payloads, column["offset"].to_pylist())
 
 
-def missing(client: Client, event_ids: bytes) -> int:
-    """How many of these ids nobody has claimed (see `presence`, how that comes about)."""
-    ((count,),) = _ask(client, _MISSING, event_ids)
+def encode(together: Sequence[Claims]) -> bytes:
+    """The Arrow stream of all of them, in one block."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, SCHEMA) as writer:
+        writer.write_batch(_columns(together))
+    encoded: bytes = sink.getvalue().to_pybytes()
+    return encoded
+
+
+def _columns(together: Sequence[Claims]) -> pa.RecordBatch:
+    event_ids = b"".join(claims.event_ids for claims in together)
+    payloads = [payload for claims in together for payload in claims.payloads]
+    offsets = [offset for claims in together for offset in claims.offsets]
+    streams = [
+        pa.repeat(pa.scalar(nth, pa.int32()), len(claims)) for nth, claims in enumerate(together)
+    ]
+    columns: list[pa.Array[Any]] = [
+        pa.Array.from_buffers(pa.binary(ID_BYTES), len(payloads), [None, pa.py_buffer(event_ids)]),
+        pa.array(payloads, pa.binary(16)),
+        pa.DictionaryArray.from_arrays(
+            pa.concat_arrays(streams), pa.array([claims.stream for claims in together])
+        ),
+        pa.array(offsets, pa.uint64()),
+    ]
+    return pa.record_batch(columns, schema=SCHEMA)
+
+
+def missing(client: Client, together: Sequence[Claims]) -> int:
+    """How many of these claims are not there (see `presence`, how that comes about)."""
+    asked = ExternalData(
+        file_name="asked",
+        data=encode(together),
+        fmt="ArrowStream",
+        structure=f"event_id FixedString({ID_BYTES}), payload FixedString(16), stream String, "
+        "offset UInt64",
+    )
+    ((count,),) = _ask(client, _MISSING, asked)
     return int(count)
 
 
 def contested(client: Client, event_ids: bytes) -> dict[bytes, First]:
     """Of these ids, those that were used with more than one payload, and who was first."""
-    found = b"".join(row[0] for row in _ask(client, _CONTESTED, event_ids))
+    found = b"".join(row[0] for row in _ask(client, _CONTESTED, _asked(event_ids)))
     if not found:
         return {}
     return {
         event_id: First(bytes(payload), stream, offset)
-        for event_id, (payload, stream, offset) in _ask(client, _FIRST, found)
+        for event_id, (payload, stream, offset) in _ask(client, _FIRST, _asked(found))
     }
 
 
-def _ask(client: Client, question: str, event_ids: bytes) -> Sequence[Any]:
-    asked = ExternalData(
+def _asked(event_ids: bytes) -> ExternalData:
+    return ExternalData(
         file_name="asked",
         data=event_ids,
         fmt="RowBinary",
         structure=f"event_id FixedString({ID_BYTES})",
     )
+
+
+def _ask(client: Client, question: str, asked: ExternalData) -> Sequence[Any]:
     return client.query(
         question,
         external_data=asked,

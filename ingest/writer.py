@@ -4,9 +4,8 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import TypeVar
 
 from clickhouse_connect.driver import Client
@@ -20,6 +19,7 @@ from ingest.metrics import INSERT_SECONDS
 from ingest.obstacles import explain, is_refusal
 from ingest.presence import forget_arrivals, is_whole
 from ingest.retry import until_done
+from tally.batch_loader import BatchLoader
 from tally.erasure import USERS
 from tally.events import Reason, Rejection
 from tally.settings import Settings
@@ -63,9 +63,9 @@ class MissingError(Exception):
     """What the warehouse has acknowledged is not there (see `presence`)."""
 
 
-def _unseen(batch: Batch) -> str:
+def _unseen(token: str) -> str:
     """A token that no table can know."""
-    return f"{batch.token}:again-{uuid.uuid4().hex[:8]}"
+    return f"{token}:again-{uuid.uuid4().hex[:8]}"
 
 
 class WarehouseWriter:
@@ -74,14 +74,15 @@ class WarehouseWriter:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._client: Client | None = None
-        # One more for the ledger, which must not queue behind the batches.
-        self._pool = ThreadPoolExecutor(CONCURRENT_INSERTS + 1, thread_name_prefix="warehouse")
+        # And one each for claims and the ledger, which must not queue behind the batches.
+        self._pool = ThreadPoolExecutor(CONCURRENT_INSERTS + 2, thread_name_prefix="warehouse")
         self._slots = asyncio.Semaphore(CONCURRENT_INSERTS)
-        self._pending: list[tuple[Sequence[LedgerRow], asyncio.Future[None]]] = []
-        self._flush: asyncio.Task[None] | None = None
+        self._claims = BatchLoader(self._claim, max_in_flight=1)
+        self._ledger = BatchLoader(self._record, max_in_flight=1)
         self._erased = ErasedUsers()
+        self._reading_erased = asyncio.Lock()
         self.insert_seconds = 0.0  # of the latest insert
-        self.claim_seconds = 0.0  # of the latest claim
+        self.claim_seconds = 0.0  # of the latest claim, by batch
 
     async def _call(self, function: Callable[[Client], T]) -> T:
         def in_thread() -> T:
@@ -198,11 +199,14 @@ class WarehouseWriter:
     async def _read_erased(self, since: float) -> ErasedUsers:
         """The list of erased users as it was at `since` (monotonic) or later."""
         if self._erased.read_at < since:
-            self._erased = await until_done(
-                "read",
-                "the list of erased users",
-                lambda: self._call(lambda client: read_erased(client, self._erased)),
-            )
+            async with self._reading_erased:
+                # Who waited for the lock may have what another has read meanwhile.
+                if self._erased.read_at < since:
+                    self._erased = await until_done(
+                        "read",
+                        "the list of erased users",
+                        lambda: self._call(lambda client: read_erased(client, self._erased)),
+                    )
         return self._erased
 
     async def _insert(self, batch: Batch, *, patiently: bool = False) -> None:
@@ -253,63 +257,69 @@ class WarehouseWriter:
                 ):
                     return
                 logger.warning("batch %s was acknowledged and is not whole: storing again", token)
-                token, is_sure = _unseen(batch), True
+                token, is_sure = _unseen(batch.token), True
 
     async def claim(self, batch: Batch) -> None:
-        """Claim the batch's event ids, and reject in it the messages that came second."""
+        """Claim the batch's event ids, and reject in it the messages that came second.
+
+        Batches that come while others are claimed share one insert and one look. One that is made
+        again after a crash has its own: it may have been claimed already, with others.
+        """
         if not batch.accepted:
             return
-        token, made, payload = batch.token, None, b""
-        is_sure = batch.intent is None
-
-        def send(client: Client) -> dict[int, claims.First]:
-            nonlocal token, made, payload, is_sure
-            if made is None:
-                made = batch.claims()
-                payload = made.encode()
-            settings = {**INSERT_SETTINGS, "insert_deduplication_token": token}
-            started = time.monotonic()
-            was_sure, is_sure = is_sure, False
-            client.raw_insert(
-                "raw.event_ids",
-                column_names=claims.SCHEMA.names,
-                insert_block=payload,
-                fmt="ArrowStream",
-                settings=settings,
-            )
-            if not was_sure and (missing := claims.missing(client, made.event_ids)):
-                token, is_sure = _unseen(batch), True
-                raise MissingError(f"{missing} claims were acknowledged and are not there")
-            contested = claims.contested(client, made.event_ids)
-            self.claim_seconds = time.monotonic() - started
-            return claims.conflicts(made, contested)
-
-        async with self._slots:
-            conflicts = await until_done(
-                "claim", f"the event ids of {token}", lambda: self._call(send)
-            )
-        if conflicts:
+        alone = "" if batch.intent is None else batch.token
+        if conflicts := await self._claims.load(alone, batch):
             batch.quarantine(conflicts)
+
+    async def _claim(
+        self, _: str, batches: Sequence[Batch]
+    ) -> Mapping[Batch, dict[int, claims.First]]:
+        token = "+".join(batch.token for batch in batches)
+        is_sure = all(batch.intent is None for batch in batches)
+        made: list[claims.Claims] = []
+
+        def send(client: Client) -> Mapping[Batch, dict[int, claims.First]]:
+            nonlocal token, is_sure
+            if not made:
+                made.extend(batch.claims() for batch in batches)
+            started = time.monotonic()
+            # The token does not tell whether they are there: others may have shared their insert.
+            if is_sure or claims.missing(client, made):
+                was_sure, is_sure = is_sure, False
+                client.raw_insert(
+                    "raw.event_ids",
+                    column_names=claims.SCHEMA.names,
+                    insert_block=claims.encode(made),
+                    fmt="ArrowStream",
+                    settings={**INSERT_SETTINGS, "insert_deduplication_token": token},
+                )
+                if not was_sure and (missing := claims.missing(client, made)):
+                    token, is_sure = _unseen(token), True
+                    raise MissingError(f"{missing} claims were acknowledged and are not there")
+            contested = claims.contested(client, b"".join(each.event_ids for each in made))
+            self.claim_seconds = (time.monotonic() - started) / len(batches)
+            return {
+                batch: claims.conflicts(each, contested)
+                for batch, each in zip(batches, made, strict=True)
+            }
+
+        subject = "the event ids of " + ", ".join(batch.token for batch in batches)
+        return await until_done("claim", subject, lambda: self._call(send))
 
     async def record(self, rows: Sequence[LedgerRow]) -> None:
         """Write ledger rows; those of batches that end together share one insert."""
-        recorded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._pending.append((rows, recorded))
-        if self._flush is None or self._flush.done():
-            self._flush = asyncio.create_task(self._flush_ledger())
-        await recorded
+        await self._ledger.load(None, tuple(rows))
 
-    async def _flush_ledger(self) -> None:
-        while self._pending:
-            taken, self._pending = self._pending, []
-            rows = [row for some, _ in taken for row in some]
-            await until_done("record", f"{len(rows)} ledger rows", partial(self._append, rows))
-            for _, recorded in taken:
-                if not recorded.done():
-                    recorded.set_result(None)
-
-    async def _append(self, rows: Sequence[LedgerRow]) -> None:
-        await self._call(lambda client: ledger.append(client, rows))
+    async def _record(
+        self, _: None, together: Sequence[tuple[LedgerRow, ...]]
+    ) -> Mapping[tuple[LedgerRow, ...], None]:
+        rows = [row for some in together for row in some]
+        await until_done(
+            "record",
+            f"{len(rows)} ledger rows",
+            lambda: self._call(lambda client: ledger.append(client, rows)),
+        )
+        return dict.fromkeys(together)
 
     async def positions(self, topic: str) -> list[Position]:
         """The ledger's positions of the topic."""

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.1
 # On a busy machine a look takes longer than usual; it must not become the load.
-MAX_SHARE_OF_TIME = 0.2
+MAX_SHARE_OF_TIME = 1 / 3
 TIMEOUT_SECONDS = 2.0
 # How old the last look may be for "nothing has arrived since" to be believed.
 CURRENT_SECONDS = 2.0

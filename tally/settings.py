@@ -109,7 +109,7 @@ class Settings(BaseSettings):
     )
     ingest_max_rows: int = Field(50_000, ge=1, description="Rows that close a batch.")
     ingest_max_bytes: int = Field(16 * 2**20, ge=1, description="Message bytes that close a batch.")
-    ingest_linger_ms: int = Field(100, ge=0, description="The age that closes a batch.")
+    ingest_linger_ms: int = Field(50, ge=0, description="The age that closes a batch.")
     ingest_max_dead_ratio: float = Field(
         0.5,
         ge=0,

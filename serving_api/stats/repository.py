@@ -11,8 +11,8 @@ from typing import Any, Literal
 from prometheus_client import CollectorRegistry, Gauge, Histogram
 
 from serving_api.arrivals import Arrivals
-from serving_api.stats.loader import BatchLoader, LoaderFullError
 from serving_api.warehouse import Warehouse, WarehouseUnavailableError
+from tally.batch_loader import BatchLoader, LoaderFullError
 from tally.metrics import metrics
 from tally.settings import ActiveDayDefinition
 

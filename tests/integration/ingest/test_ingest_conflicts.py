@@ -107,7 +107,7 @@ def test_two_consumers_that_race_agree_on_the_first(pipeline: Pipeline) -> None:
             client.raw_insert(
                 "raw.event_ids",
                 column_names=claims.SCHEMA.names,
-                insert_block=made[stream].encode(),
+                insert_block=claims.encode([made[stream]]),
                 fmt="ArrowStream",
             )
             found = claims.contested(client, made[stream].event_ids)

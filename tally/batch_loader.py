@@ -1,7 +1,8 @@
 """Turns many concurrent questions into few: the next query answers what was asked during this one.
 
 Asking ClickHouse for 100 users costs three times one user, not a hundred times, so the queue that
-forms under load is also what makes the load cheap. Without load nothing waits.
+forms under load is also what makes the load cheap. Without load nothing waits. What is written is
+shared in the same way: a claim of 1,000 event ids costs a third more than one of a single id.
 """
 
 import asyncio

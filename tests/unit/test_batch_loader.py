@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving_api.stats.loader import BatchLoader
+from tally.batch_loader import BatchLoader
 
 
 class Source:
