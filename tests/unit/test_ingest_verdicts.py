@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ingest import verdicts
+from ingest import batch, verdicts
 from ingest.batch import Batch
 from ingest.streams import Stream
 from ingest.verdicts import judge
@@ -104,6 +104,37 @@ def test_the_context_is_kept_as_it_stands_wherever_it_stands(simulated):
         ).encode()
         kept = [judge(records([raw]), NOW).events["context"].to_pylist() for raw in (last, first)]
         assert kept[0] == kept[1] == [parse(value, received_at=NOW).context]
+
+
+def test_however_a_batch_is_fed_its_verdicts_are_the_same(simulated, monkeypatch):
+    monkeypatch.setattr(batch, "JUDGED_TOGETHER", 100)
+    values = [b"bad" if n % 37 == 5 else value for n, value in enumerate(simulated)]
+    judged: list[int] = []
+
+    def counted(messages, received_at):
+        judged.append(len(messages))
+        return judge(messages, received_at)
+
+    monkeypatch.setattr(batch, "judge", counted)
+
+    def fed(slice_size: int, *, looked_at: bool = False) -> tuple[object, list[int], int]:
+        made = Batch(Stream("c", "t", 0), 0, 0.0)
+        made.received_at = NOW
+        messages = records(values)
+        for first in range(0, len(messages), slice_size):
+            made.add(messages[first : first + slice_size])
+            if looked_at:
+                assert made.accepted + len(made.dead) == len(made)
+        dead = [letter.message.offset for letter in made.dead]
+        return made.accepted_events(), dead, made.unknown_actions
+
+    whole = fed(len(values))
+    assert whole[1] == [n for n in range(len(values)) if n % 37 == 5]
+    judged.clear()
+    assert fed(3) == whole
+    assert max(judged) <= 102, "the event loop stands still for no longer"
+    assert len(judged) <= len(values) // 100 + 1, "a few messages cost as much as many"
+    assert fed(70, looked_at=True) == whole
 
 
 def test_a_batch_in_halves_and_without_what_was_rejected_has_each_message_once(simulated):

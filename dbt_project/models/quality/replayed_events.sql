@@ -3,7 +3,7 @@ with
 replayed as (
     select
         event_id,
-        count() as deliveries
+        uniqExact(stream, offset) as deliveries
     from {{ source('raw', 'event_ids') }}
     group by event_id
     having deliveries > 1

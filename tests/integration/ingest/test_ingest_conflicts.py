@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from itertools import permutations
 from types import SimpleNamespace
 
+from clickhouse_connect.driver import Client
+
 from ingest import claims
 from ingest.migrations.chain import read_chain
 from ingest.verdicts import judge
@@ -87,15 +89,27 @@ def test_reading_the_same_offsets_again_is_no_conflict(kafka_pipeline: Pipeline)
     assert pipeline.verify()["events"] == 50
 
 
+def claimed(stream: str, message: dict[str, object], offset: int) -> claims.Claims:
+    """What a batch of this one message claims."""
+    value = json.dumps(message).encode()
+    record = SimpleNamespace(offset=offset, timestamp=0, key=b"", value=value, headers=())
+    return claims.claims_of(stream, judge([record], datetime.now(UTC)).events)
+
+
+def insert(client: Client, *together: claims.Claims) -> None:
+    """Claim in one block."""
+    client.raw_insert(
+        "raw.event_ids",
+        column_names=claims.SCHEMA.names,
+        insert_block=claims.encode(together),
+        fmt="ArrowStream",
+    )
+
+
 def test_two_consumers_that_race_agree_on_the_first(pipeline: Pipeline) -> None:
     """Claims in every order of two rivals: both ask after both claimed, and answer the same."""
     client = connect(pipeline.settings)
     event = slot_round()
-
-    def claimed(stream: str, message: dict[str, object], offset: int) -> claims.Claims:
-        value = json.dumps(message).encode()
-        record = SimpleNamespace(offset=offset, timestamp=0, key=b"", value=value, headers=())
-        return claims.claims_of(stream, judge([record], datetime.now(UTC)).events)
 
     for order in permutations(("rivals/a/0", "rivals/b/0", "rivals/c/0")):
         event["event_id"] = str(uuid.uuid4())
@@ -104,12 +118,7 @@ def test_two_consumers_that_race_agree_on_the_first(pipeline: Pipeline) -> None:
             for n, stream in enumerate(sorted(order))
         }
         for stream in order:
-            client.raw_insert(
-                "raw.event_ids",
-                column_names=claims.SCHEMA.names,
-                insert_block=claims.encode([made[stream]]),
-                fmt="ArrowStream",
-            )
+            insert(client, made[stream])
             found = claims.contested(client, made[stream].event_ids)
             # The answer that it gets now is the one that all get later.
             assert bool(claims.conflicts(made[stream], found)) == (stream != order[0])
@@ -117,6 +126,40 @@ def test_two_consumers_that_race_agree_on_the_first(pipeline: Pipeline) -> None:
         for stream in order:
             found = claims.contested(client, made[stream].event_ids)
             assert bool(claims.conflicts(made[stream], found)) == (stream != order[0])
+
+
+def test_of_batches_that_claim_together_one_is_the_first(pipeline: Pipeline) -> None:
+    """Two partitions in one block, at the same offset: neither block number nor offset tells."""
+    client = connect(pipeline.settings)
+    event = slot_round()
+    alone = slot_round()
+    rivals = [
+        claimed("together/b/0", event, offset=3),
+        claimed("together/a/0", other(event), offset=3),
+        claimed("together/c/0", alone, offset=3),
+    ]
+    insert(client, *rivals)
+
+    def second() -> list[str]:
+        found = claims.contested(client, b"".join(each.event_ids for each in rivals))
+        return [each.stream for each in rivals if claims.conflicts(each, found)]
+
+    assert second() == ["together/b/0"]
+    insert(client, claimed("together/0/0", other(event, user_id=9), offset=1))
+    client.command("optimize table raw.event_ids final")
+    assert second() == ["together/b/0"]
+
+
+def test_a_claim_is_missing_although_another_has_claimed_its_id(pipeline: Pipeline) -> None:
+    client = connect(pipeline.settings)
+    event = slot_round()
+    first, second = (claimed(f"missing/{name}/0", event, offset=5) for name in "ab")
+    assert claims.missing(client, [first, second]) == 2
+    insert(client, first)
+    assert claims.missing(client, [first]) == 0
+    assert claims.missing(client, [first, second]) == 1
+    insert(client, second)
+    assert claims.missing(client, [first, second]) == 0
 
 
 def test_the_migration_claims_what_was_stored_before_it(pipeline: Pipeline) -> None:
