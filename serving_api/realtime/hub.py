@@ -168,7 +168,10 @@ class Hub:
                 logger.exception("the open connections cannot be looked after")
 
     def _world(self) -> tuple[date, bool, bool]:
-        return self._clock().date(), self._arrivals.is_reachable, self._is_held()
+        # What is cached is fresh for as long as the last look is current: until then a warehouse
+        # that cannot be reached changes nothing that could be told.
+        may_be_fresh = self._arrivals.is_reachable or self._arrivals.is_current
+        return self._clock().date(), may_be_fresh, self._is_held()
 
     def _end_expired(self) -> None:
         now = time.time() - LEEWAY_SECONDS

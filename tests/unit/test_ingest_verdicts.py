@@ -126,7 +126,7 @@ def test_however_a_batch_is_fed_its_verdicts_are_the_same(simulated, monkeypatch
             if looked_at:
                 assert made.accepted + len(made.dead) == len(made)
         dead = [letter.message.offset for letter in made.dead]
-        return made.accepted_events(), dead, made.unknown_actions
+        return made.accepted_events().sort_by("offset"), dead, made.unknown_actions
 
     whole = fed(len(values))
     assert whole[1] == [n for n in range(len(values)) if n % 37 == 5]

@@ -47,7 +47,9 @@ def clock() -> SetClock:
 
 @pytest.fixture
 def api(platform: Platform, clock: SetClock) -> Iterator[Client]:
-    with serving(platform.settings, clock) as client:
+    """It reads what it is asked for, when it is asked."""
+    settings = platform.settings.model_copy(update={"api_read_ahead": 0})
+    with serving(settings, clock) as client:
         yield client
 
 
@@ -251,7 +253,9 @@ def test_callers_at_once_share_queries_and_everyone_gets_their_own_numbers(
         ]
     )
     metrics_port = free_port()
-    settings = platform.settings.model_copy(update={"api_metrics_port": metrics_port})
+    settings = platform.settings.model_copy(
+        update={"api_metrics_port": metrics_port, "api_read_ahead": 0}
+    )
     with serving(settings, clock) as api:
         headers = {user: api.as_user(user) for user in users}
 
