@@ -39,7 +39,7 @@ _LABEL = pa.dictionary(pa.int32(), pa.string())
 
 
 # A few messages cost as much to judge as hundreds: Arrow's sixty calls. At 10,000 messages/s polls
-# bring thirty of a partition, and judged as they came they kept the event loop busy all the time.
+# bring few of a partition, and judged as they came they kept the event loop busy all the time.
 JUDGED_TOGETHER = 1_000
 
 

@@ -19,7 +19,7 @@ from tally.settings import ActiveDayDefinition
 logger = logging.getLogger(__name__)
 
 # More at once would hold the event loop for longer than a warm answer may take, which nobody has
-# asked for yet when a process starts. 500 together cost two thirds more than 100.
+# asked for yet when a process starts.
 TOGETHER = 100
 TOGETHER_AT_FIRST = 500
 SHARE_OF_TIME = 0.25
