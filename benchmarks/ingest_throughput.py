@@ -18,7 +18,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from ingest import migrations
-from ingest.batch import SCHEMA, Batch
+from ingest.batch import SCHEMA, Batch, encode
 from ingest.progress import wait_until_stored
 from ingest.streams import Stream
 from ingest.writer import INSERT_SETTINGS
@@ -59,7 +59,7 @@ def measure_peer(settings: Settings, messages: list[bytes]) -> float:
                 for offset, value in enumerate(messages[first : first + PEER_BATCH_ROWS], first)
             ]
         )
-        payloads.append((batch.token, batch.encode()))
+        payloads.append((batch.token, encode([batch])))
     client = connect(settings)
     started = time.monotonic()
     for token, payload in payloads:

@@ -1,7 +1,8 @@
 """A batch: a contiguous range of offsets of one stream, and the exact bytes of its one insert.
 
 The deduplication token names the range, and the bytes are made once, so that a retry is the same
-insert: one Arrow record batch, hence one block in every table behind the landing table.
+insert: one Arrow record batch, hence one block in every table behind the landing table. Small
+batches of several streams may share an insert (`ingest/writer.py`).
 """
 
 import hashlib
@@ -60,6 +61,8 @@ class Batch:
         self.gaps: list[LedgerRow] = []
         self.of_erased_users: list[int] = []  # offsets
         self.intent = intent
+        self.leased_until = 0.0  # monotonic: before that nobody else can own the partition
+        self.may_be_stored = intent is not None  # by an insert whose end is unknown
         # To the millisecond: what is stored, and what an intent keeps.
         now = datetime.now(UTC)
         self.received_at = (
@@ -182,6 +185,7 @@ class Batch:
         for half, first, end in ((left, self.first_offset, middle), (right, middle, None)):
             half.next_offset = self.next_offset if end is None else end
             half.received_at = self.received_at
+            half.may_be_stored = self.may_be_stored
             ours = range(first, half.next_offset)
             half._messages = [m for m in self._messages if m.offset in ours]
             half._judged = len(half._messages)
@@ -259,13 +263,9 @@ class Batch:
             newest_appended_at=datetime.fromtimestamp(newest / 1000, UTC),
         )
 
-    def encode(self) -> bytes:
-        """The Arrow stream of the batch: accepted messages, then dead letters with their bytes."""
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, SCHEMA) as writer:
-            writer.write_batch(pa.record_batch(self._columns(), schema=SCHEMA))
-        encoded: bytes = sink.getvalue().to_pybytes()
-        return encoded
+    def rows(self) -> pa.RecordBatch:
+        """What is inserted: accepted messages, then dead letters with their bytes."""
+        return pa.record_batch(self._columns(), schema=SCHEMA)
 
     def _columns(self) -> list["pa.Array[Any]"]:
         events, dead = self.accepted_events(), self.dead
@@ -318,6 +318,20 @@ SCHEMA = pa.schema(
 )
 
 
+def encode(batches: Sequence[Batch]) -> bytes:
+    """The Arrow stream of the batches, in one block."""
+    parts = [batch.rows() for batch in batches]
+    if len(parts) > 1:
+        together = pa.Table.from_batches(parts).unify_dictionaries().combine_chunks()
+        parts = together.to_batches()
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, SCHEMA) as writer:
+        for part in parts:
+            writer.write_batch(part)
+    encoded: bytes = sink.getvalue().to_pybytes()
+    return encoded
+
+
 def _replay_of(message: Message) -> str:
     """The dead letter that was sent again with this message."""
     for name, value in message.headers or ():
@@ -333,4 +347,4 @@ def _repeat(text: str, count: int) -> "pa.Array[Any]":
 
 def warm_up() -> None:
     """Encode nothing once: pyarrow imports pandas at its first array, which takes a second."""
-    Batch(Stream("", "", 0), 0, 0.0).encode()
+    encode([Batch(Stream("", "", 0), 0, 0.0)])

@@ -53,11 +53,8 @@ AGE_SHARE = 0.5 * CONCURRENT_INSERTS
 SAVED_S = 0.5
 # What arrives has to be visible within 2 s, with the insert and the busiest partition before it.
 LONGEST_LINGER_S = 1.0
-# So many are worth an insert of their own, whatever the share: at 10,000 messages/s over 12
-# partitions they are half a second old by then.
-WORTHY_ROWS = 400
-# Small batches go together, though only two are inserted at a time: they share their claims.
-ROWS_TOGETHER = 4_000
+# Small batches go together: they share their claims and their insert.
+ROWS_TOGETHER = 10_000
 # Whoever is behind waits for full batches, of which a row costs half of what it costs in small
 # ones. The limit is for a log that has no more messages in spite of its offsets (compaction).
 LONGEST_FILLING_S = 5.0
@@ -65,6 +62,9 @@ LONGEST_FILLING_S = 5.0
 FILLED_TOGETHER = CONCURRENT_INSERTS + 1
 # Batches hold at most this many times the bytes of one full batch, over all partitions.
 HELD_BATCHES = 4
+# How long the group waits for a member that was killed. 6 s is the least that a broker takes by
+# default. Whoever has committed just now owns its partitions as long, unless it gives them away.
+SESSION_S = 6.0
 REJOIN_DELAY_S = 0.5
 REPORT_EVERY_S = 10.0
 CLUSTER_CHECK_EVERY_S = 5.0
@@ -128,9 +128,7 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
             enable_auto_commit=False,
             auto_offset_reset="none",
             isolation_level="read_committed",
-            # How long the group waits for a member that was killed. 6 s is the least that a broker
-            # takes by default.
-            session_timeout_ms=6_000,
+            session_timeout_ms=int(SESSION_S * 1000),
             heartbeat_interval_ms=2_000,
             # While the warehouse is away nothing is polled, and that must not cost the assignment.
             max_poll_interval_ms=24 * 3600 * 1000,
@@ -463,7 +461,9 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
     def _close_due(self) -> None:
         """Start to store the oldest batches that are full or old enough, as inserts get free.
 
-        A batch that has to wait stays open: the busier the warehouse, the larger the inserts.
+        A batch that has to wait stays open: the busier the warehouse, the larger the inserts. With
+        one that is due go all that are open: they share its insert. At 10,000 messages/s over 12
+        partitions each went when it was old enough, two at a time met, and p95 was 1.1 s, not 0.7.
         """
         if HEALTH.paused is not None:
             return
@@ -472,26 +472,22 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
         linger = shortest if self._time_share.is_left(now) else max(shortest, LONGEST_LINGER_S)
         is_memory_full = self._is_memory_full()
 
-        def patience(partition: _Partition, batch: Batch) -> float:
-            """The age that closes the batch."""
-            if self._is_filling(partition) and not is_memory_full:
-                return LONGEST_FILLING_S
-            return shortest if len(batch) >= WORTHY_ROWS else linger
+        def is_filling(partition: _Partition) -> bool:
+            return self._is_filling(partition) and not is_memory_full
 
-        due = [
-            (batch.opened_at, partition, batch)
-            for partition in self._partitions.values()
-            if (batch := partition.open) is not None
-            and not partition.is_storing
-            and (
-                self._is_full(batch)
-                or (
-                    self._may_be_stored(batch)
-                    and now - batch.opened_at >= patience(partition, batch)
-                )
-            )
+        def is_due(partition: _Partition, batch: Batch) -> bool:
+            patience = LONGEST_FILLING_S if is_filling(partition) else linger
+            return self._is_full(batch) or now - batch.opened_at >= patience
+
+        waiting = [
+            (p, batch)
+            for p in self._partitions.values()
+            if (batch := p.open) is not None and not p.is_storing and self._may_be_stored(batch)
         ]
-        for _, partition, batch in sorted(due, key=lambda d: d[0]):
+        waiting.sort(key=lambda each: each[1].opened_at)
+        due = [each for each in waiting if is_due(*each)]
+        along = [each for each in waiting if due and each not in due and not is_filling(each[0])]
+        for partition, batch in due + along:
             if not self._is_next(batch) or self._is_surge(batch):
                 return
             self._start_storing(partition, batch)
@@ -558,6 +554,7 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
                 return False
             try:
                 partition.is_committing = True
+                batch.leased_until = time.monotonic() + SESSION_S
                 await self._commits.load(
                     None, (tp, OffsetAndMetadata(intent.first_offset, intent.encode()))
                 )

@@ -33,6 +33,27 @@ from asked
 _SETTINGS = {"select_sequential_consistency": 1}
 
 
+# Whoever shares an insert names the tokens of all that are in it.
+TOKENS_BETWEEN = ","
+
+# An operator's kill is the same: what has an unknown end is looked for.
+_END_INSERTS = f"""
+kill query where arrayExists(
+    token -> startsWith(token, {{range:String}}),
+    splitByChar('{TOKENS_BETWEEN}', Settings['insert_deduplication_token'])
+) sync
+"""
+
+
+def end_inserts(client: Client, batch: Batch) -> None:
+    """End the inserts of the batch that still run: whoever sent them is gone or was not answered.
+
+    Under the batch's own token a second insert is refused by the tables; in an insert that the batch
+    shared with others its rows would come twice.
+    """
+    client.command(_END_INSERTS, parameters={"range": f"{batch.stream}:{batch.first_offset}-"})
+
+
 def is_whole(client: Client, batch: Batch) -> bool:
     """Whether every message of the batch is in each table that it belongs to."""
     asked = ExternalData(

@@ -12,12 +12,12 @@ from clickhouse_connect.driver import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from ingest import claims, ledger
-from ingest.batch import SCHEMA, Batch
+from ingest.batch import SCHEMA, Batch, encode
 from ingest.erased import LIST_SECONDS, ErasedUsers, read_erased
 from ingest.ledger import LedgerRow, Position
-from ingest.metrics import INSERT_SECONDS
+from ingest.metrics import INSERT_SECONDS, RETRIES
 from ingest.obstacles import explain, is_refusal
-from ingest.presence import forget_arrivals, is_whole
+from ingest.presence import TOKENS_BETWEEN, end_inserts, forget_arrivals, is_whole
 from ingest.retry import until_done
 from tally.batch_loader import BatchLoader
 from tally.erasure import USERS
@@ -48,6 +48,11 @@ INSERT_SETTINGS = {
 # Two inserts keep two cores busy; a third waits no longer in here than it would over there.
 CONCURRENT_INSERTS = 2
 
+# A batch of more rows has nothing to save: what an insert costs by itself is a tenth of it.
+ROWS_TO_SHARE = 10_000
+# How long a request may take from here to the warehouse's list of queries, where it can be ended.
+SENT_WITHIN_S = 1.0
+
 # A batch is taken apart when it was refused so often, and for so many messages at most.
 REFUSALS = 3
 MOST_REFUSED = 100
@@ -77,11 +82,12 @@ class WarehouseWriter:
         # And one each for claims and the ledger, which must not queue behind the batches.
         self._pool = ThreadPoolExecutor(CONCURRENT_INSERTS + 2, thread_name_prefix="warehouse")
         self._slots = asyncio.Semaphore(CONCURRENT_INSERTS)
+        self._inserts = BatchLoader(self._insert_together, max_in_flight=1)
         self._claims = BatchLoader(self._claim, max_in_flight=1)
         self._ledger = BatchLoader(self._record, max_in_flight=1)
         self._erased = ErasedUsers()
         self._reading_erased = asyncio.Lock()
-        self.insert_seconds = 0.0  # of the latest insert
+        self.insert_seconds = 0.0  # of the latest insert, by batch
         self.claim_seconds = 0.0  # of the latest claim, by batch
 
     async def _call(self, function: Callable[[Client], T]) -> T:
@@ -95,9 +101,12 @@ class WarehouseWriter:
     async def insert(self, batch: Batch) -> None:
         """Store a batch; what the warehouse refuses of it becomes dead letters.
 
-        A refused batch is halved, and the halves again, down to the messages that nothing can
+        Small ones share an insert with others that come at the same time. A refused batch is halved, and the halves again, down to the messages that nothing can
         store. Where they are many it is not they that are wrong, and the whole batch is waited for.
         """
+        is_small = len(batch) <= ROWS_TO_SHARE and not batch.may_be_stored
+        if is_small and await self._inserts.load(None, batch):
+            return
         try:
             await self._insert(batch)
         except RefusedError as error:
@@ -209,6 +218,46 @@ class WarehouseWriter:
                     )
         return self._erased
 
+    async def _insert_together(self, _: None, batches: Sequence[Batch]) -> Mapping[Batch, bool]:
+        """Try once to store the batches in one insert; which of them are stored now.
+
+        Its token is that of all: nobody who has only some of the partitions could repeat it. So it
+        is sent only while each is leased, and never again: whatever happens to it, each batch is
+        looked for and stored by itself, under its own token.
+        """
+        stored = dict.fromkeys(batches, False)
+
+        def send(client: Client) -> list[Batch]:
+            leased = [b for b in batches if time.monotonic() < b.leased_until - SENT_WITHIN_S]
+            if len(leased) < 2:
+                return []
+            payload = encode(leased)
+            for batch in leased:
+                batch.may_be_stored = True
+            self._send(client, TOKENS_BETWEEN.join(b.token for b in leased), payload, len(leased))
+            return leased
+
+        async with self._slots:
+            try:
+                stored.update(dict.fromkeys(await self._call(send), True))
+            except Exception as error:  # its end is unknown, whatever it was
+                RETRIES.labels(step="store").inc()
+                logger.warning("%d batches are stored one by one: %s", len(batches), explain(error))
+        return stored
+
+    def _send(self, client: Client, token: str, payload: bytes, batches: int = 1) -> None:
+        started = time.monotonic()
+        client.raw_insert(
+            "raw.landing",
+            column_names=SCHEMA.names,
+            insert_block=payload,
+            fmt="ArrowStream",
+            settings={**INSERT_SETTINGS, "insert_deduplication_token": token},
+        )
+        passed = time.monotonic() - started
+        self.insert_seconds = passed / batches
+        INSERT_SECONDS.observe(passed)
+
     async def _insert(self, batch: Batch, *, patiently: bool = False) -> None:
         """The same bytes under the same token until it is acknowledged, or refused thrice.
 
@@ -216,38 +265,33 @@ class WarehouseWriter:
         missing is stored under a token that no table has seen.
         """
         token, payload, refusals = batch.token, None, 0
-        is_sure = batch.intent is None
+        is_sure = not batch.may_be_stored
 
         def send(client: Client) -> None:
             nonlocal payload, refusals, is_sure
-            payload = batch.encode() if payload is None else payload
-            settings = {**INSERT_SETTINGS, "insert_deduplication_token": token}
-            started = time.monotonic()
+            payload = encode([batch]) if payload is None else payload
             was_sure, is_sure = is_sure, False
             try:
-                client.raw_insert(
-                    "raw.landing",
-                    column_names=SCHEMA.names,
-                    insert_block=payload,
-                    fmt="ArrowStream",
-                    settings=settings,
-                )
+                self._send(client, token, payload)
             except ClickHouseError as error:
                 refusals += is_refusal(error)
                 if refusals >= REFUSALS and not patiently:
                     raise RefusedError(explain(error)) from error
                 raise
             is_sure = was_sure
-            self.insert_seconds = time.monotonic() - started
-            INSERT_SECONDS.observe(self.insert_seconds)
 
         def look(client: Client) -> bool:
+            end_inserts(client, batch)
             if is_whole(client, batch):
                 return True
             forget_arrivals(client, batch)
             return False
 
         async with self._slots:
+            if batch.may_be_stored and await until_done(
+                "look for", f"batch {token}", lambda: self._call(look)
+            ):
+                return
             while True:
                 await until_done(
                     "store", f"batch {token}", lambda: self._call(send), give_up_on=(RefusedError,)
@@ -274,7 +318,7 @@ class WarehouseWriter:
     async def _claim(
         self, _: str, batches: Sequence[Batch]
     ) -> Mapping[Batch, dict[int, claims.First]]:
-        token = "+".join(batch.token for batch in batches)
+        token = TOKENS_BETWEEN.join(batch.token for batch in batches)
         is_sure = all(batch.intent is None for batch in batches)
         made: list[claims.Claims] = []
 

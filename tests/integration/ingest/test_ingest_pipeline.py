@@ -4,7 +4,7 @@ import base64
 import json
 import urllib.request
 
-from ingest.batch import SCHEMA, Batch
+from ingest.batch import SCHEMA, Batch, encode as encoded
 from ingest.streams import Stream
 from ingest.writer import INSERT_SETTINGS
 from tally.events import ACTIONS
@@ -155,7 +155,7 @@ def test_the_same_token_twice_stores_once_in_every_table(pipeline: Pipeline) -> 
 
     batch = Batch(stream, 0, 0.0)
     batch.add([Message(n, encode(slot_round()) if n % 10 else b"bad") for n in range(100)])
-    payload, client = batch.encode(), connect(pipeline.settings)
+    payload, client = encoded([batch]), connect(pipeline.settings)
     for _ in range(3):
         client.raw_insert(
             "raw.landing", column_names=SCHEMA.names, insert_block=payload, fmt="ArrowStream",
