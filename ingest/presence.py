@@ -48,8 +48,8 @@ kill query where arrayExists(
 def end_inserts(client: Client, batch: Batch) -> None:
     """End the inserts of the batch that still run: whoever sent them is gone or was not answered.
 
-    Under the batch's own token a second insert is refused by the tables; in an insert that the batch
-    shared with others its rows would come twice.
+    Under the batch's own token a second insert is refused by the tables; in an insert that the
+    batch shared with others its rows would come twice.
     """
     client.command(_END_INSERTS, parameters={"range": f"{batch.stream}:{batch.first_offset}-"})
 

@@ -86,7 +86,7 @@ class WarehouseWriter:
         self._claims = BatchLoader(self._claim, max_in_flight=1)
         self._ledger = BatchLoader(self._record, max_in_flight=1)
         self._erased = ErasedUsers()
-        self._reading_erased = asyncio.Lock()
+        self._lists = BatchLoader(self._read_list, max_in_flight=1)
         self.insert_seconds = 0.0  # of the latest insert, by batch
         self.claim_seconds = 0.0  # of the latest claim, by batch
 
@@ -101,8 +101,9 @@ class WarehouseWriter:
     async def insert(self, batch: Batch) -> None:
         """Store a batch; what the warehouse refuses of it becomes dead letters.
 
-        Small ones share an insert with others that come at the same time. A refused batch is halved, and the halves again, down to the messages that nothing can
-        store. Where they are many it is not they that are wrong, and the whole batch is waited for.
+        Small ones share an insert with others that come at the same time. A refused batch is
+        halved, and the halves again, down to the messages that nothing can store. Where they are
+        many it is not they that are wrong, and the whole batch is waited for.
         """
         is_small = len(batch) <= ROWS_TO_SHARE and not batch.may_be_stored
         if is_small and await self._inserts.load(None, batch):
@@ -208,15 +209,16 @@ class WarehouseWriter:
     async def _read_erased(self, since: float) -> ErasedUsers:
         """The list of erased users as it was at `since` (monotonic) or later."""
         if self._erased.read_at < since:
-            async with self._reading_erased:
-                # Who waited for the lock may have what another has read meanwhile.
-                if self._erased.read_at < since:
-                    self._erased = await until_done(
-                        "read",
-                        "the list of erased users",
-                        lambda: self._call(lambda client: read_erased(client, self._erased)),
-                    )
+            await self._lists.load(None, None)
         return self._erased
+
+    async def _read_list(self, _: None, asked: Sequence[None]) -> Mapping[None, None]:
+        self._erased = await until_done(
+            "read",
+            "the list of erased users",
+            lambda: self._call(lambda client: read_erased(client, self._erased)),
+        )
+        return dict.fromkeys(asked)
 
     async def _insert_together(self, _: None, batches: Sequence[Batch]) -> Mapping[Batch, bool]:
         """Try once to store the batches in one insert; which of them are stored now.
@@ -228,10 +230,13 @@ class WarehouseWriter:
         stored = dict.fromkeys(batches, False)
 
         def send(client: Client) -> list[Batch]:
-            leased = [b for b in batches if time.monotonic() < b.leased_until - SENT_WITHIN_S]
-            if len(leased) < 2:
-                return []
+            now = time.monotonic() + SENT_WITHIN_S
+            leased = [batch for batch in batches if now < batch.leased_until]
             payload = encode(leased)
+            # Looked at again: a process that was stopped meanwhile wakes here.
+            now = time.monotonic() + SENT_WITHIN_S
+            if len(leased) < 2 or any(now >= batch.leased_until for batch in leased):
+                return []
             for batch in leased:
                 batch.may_be_stored = True
             self._send(client, TOKENS_BETWEEN.join(b.token for b in leased), payload, len(leased))

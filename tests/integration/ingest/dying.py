@@ -81,6 +81,9 @@ def arm(point: str, nth: int) -> None:
         "after-insert": lambda: around(WarehouseWriter, "insert", nth, before=False),
         "after-ledger": lambda: around(WarehouseWriter, "record", nth, before=False),
         "after-commit": lambda: around(Ingestion, "_commit", nth, before=False),
+        "stands-still-after-claim": lambda: around(
+            WarehouseWriter, "claim", nth, before=False, end=stand_still
+        ),
         "stands-still-after-verdict": lambda: around(
             WarehouseWriter, "refuse_erased", nth, before=False, end=stand_still
         ),

@@ -171,6 +171,12 @@ class Pipeline:
         """SIGSTOP: to the group it is as good as dead, until it is resumed."""
         self._signal(signal.SIGSTOP)
 
+    @property
+    def is_still(self) -> bool:
+        """Whether it is stopped, and not ended."""
+        assert self.process is not None
+        return "State:\tT" in Path(f"/proc/{self.process.pid}/status").read_text()
+
     def resume(self) -> None:
         """SIGCONT."""
         self._signal(signal.SIGCONT)

@@ -8,7 +8,6 @@ import threading
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -201,9 +200,7 @@ def test_a_listing_between_the_verdict_and_the_insert_is_seen_before_the_ledger(
     # All there before ingestion is, so that its first batch is of thousands.
     pipeline.produce(values, partition=0)
     pipeline.start("tests.integration.ingest.dying", "stands-still-after-verdict", "1")
-    assert pipeline.process is not None
-    status = Path(f"/proc/{pipeline.process.pid}/status")
-    until(lambda: "State:\tT" in status.read_text(), "ingestion to stand still")
+    until(lambda: pipeline.is_still, "ingestion to stand still")
     assert rows_of(pipeline, erased) == NOTHING
     list_erased(pipeline, erased)
     pipeline.resume()

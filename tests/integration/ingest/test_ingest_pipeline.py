@@ -4,7 +4,8 @@ import base64
 import json
 import urllib.request
 
-from ingest.batch import SCHEMA, Batch, encode as encoded
+from ingest.batch import SCHEMA, Batch
+from ingest.batch import encode as encoded
 from ingest.streams import Stream
 from ingest.writer import INSERT_SETTINGS
 from tally.events import ACTIONS

@@ -1,0 +1,152 @@
+"""Small batches of several partitions share one insert; whatever befalls it, each is there once."""
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import pytest
+
+from ingest.batch import Batch
+from ingest.presence import end_inserts
+from ingest.streams import Stream
+from tally.warehouse import connect
+from tests.integration.ingest.conftest import Proving
+from tests.integration.ingest.pipeline import PARTITIONS, Pipeline, free_port, metric, until
+from tests.integration.ingest.proxy import Proxy
+
+EACH = 60  # messages a partition
+ONE_BY_ONE = "are stored one by one"
+
+
+@pytest.fixture
+def pipeline(faulty_pipeline: Pipeline) -> Pipeline:
+    """Whose batches wait so long that those of all partitions meet."""
+    faulty_pipeline.changes["ingest_linger_ms"] = 1_000
+    return faulty_pipeline
+
+
+def produce_everywhere(pipeline: Pipeline) -> None:
+    for partition in range(PARTITIONS):
+        pipeline.produce([*pipeline.rounds(EACH), b"{"], partition=partition)
+
+
+def assert_each_once(pipeline: Pipeline, rounds: int = 1) -> None:
+    events, letters = rounds * EACH * PARTITIONS, rounds * PARTITIONS
+    account = pipeline.verify()
+    found = (account["events"], account["duplicates"], account["dead_letters"])
+    assert found == (events, 0, letters)
+    for table, rows in (("arrivals", events), ("events final", events), ("event_ids", events)):
+        assert pipeline.query(f"select count() from raw.{table} where {{here}}") == [(rows,)], table
+
+
+def test_there_are_fewer_inserts_than_batches(pipeline: Pipeline) -> None:
+    port = free_port()
+    pipeline.changes["ingest_metrics_port"] = port
+    produce_everywhere(pipeline)
+    pipeline.start()
+    pipeline.wait()
+    until(lambda: metric(port, "tally_ingest_batches_total") >= PARTITIONS, "the metrics")
+    inserts = metric(port, "tally_ingest_insert_seconds_count")
+    assert 1 <= inserts < metric(port, "tally_ingest_batches_total")
+    assert_each_once(pipeline)
+    assert pipeline.stop() == 0
+
+
+def test_the_answer_to_a_shared_insert_is_lost(pipeline: Pipeline, proving: Proving) -> None:
+    """It is done and nobody hears of it: each batch is looked for and found."""
+    with Proxy(proving.warehouse.url) as proxy:
+        pipeline.warehouse_url = proxy.url
+        pipeline.start()
+        pipeline.warehouse_url = proving.warehouse.url  # for what the test itself asks
+        proxy.loses_answers_about = "raw.landing"
+        produce_everywhere(pipeline)
+        until(lambda: ONE_BY_ONE in pipeline.log, "a shared insert that failed")
+        proxy.loses_answers_about = ""
+        pipeline.wait()
+        assert pipeline.stop() == 0
+    assert_each_once(pipeline)
+
+
+def test_a_view_fails_under_a_shared_insert(pipeline: Pipeline) -> None:
+    """Some tables have all of it and others nothing; whose messages are fine need not wait."""
+    view = "alter table raw.landing_to_arrivals modify query select stream, offset, user_id, "
+    rest = "toDate(occurred_at, 'UTC') as occurred_date, round_id from raw.landing "
+    failing = "and throwIf(endsWith(stream, '/0')) = 0"
+    pipeline.query(view + rest + "where reason = '' " + failing)
+    try:
+        produce_everywhere(pipeline)
+        pipeline.start()
+        until(lambda: ONE_BY_ONE in pipeline.log, "a shared insert that failed")
+        until(lambda: len(pipeline.own_ledger()) == PARTITIONS - 1, "the other partitions")
+    finally:
+        pipeline.query(view + rest + "where reason = ''")
+    pipeline.wait()
+    assert_each_once(pipeline)
+    assert pipeline.stop() == 0
+
+
+def test_a_zombie_between_claim_and_insert_shares_nothing_any_more(pipeline: Pipeline) -> None:
+    """Its lease is over: each batch has the token under which the heir has stored it."""
+    produce_everywhere(pipeline)
+    zombie, heir = pipeline, pipeline.another("heir")
+    zombie.start("tests.integration.ingest.dying", "stands-still-after-claim", "1")
+    until(lambda: zombie.is_still, "the zombie")
+    assert zombie.count() == 0
+    try:
+        heir.start()
+        heir.wait()
+        zombie.resume()
+        produce_everywhere(zombie)
+        heir.wait()
+        assert zombie.stop() == 0
+        zombie.wait()
+        assert heir.stop() == 0
+    finally:
+        heir.end()
+    assert_each_once(zombie, rounds=2)
+
+
+@contextmanager
+def inserting_slowly(pipeline: Pipeline, tokens: Sequence[str]) -> Iterator[threading.Thread]:
+    """An insert under these tokens, as a consumer leaves it behind that was killed."""
+    client, failures = connect(pipeline.settings), []
+
+    def insert() -> None:
+        try:
+            client.command(
+                "insert into raw.dead_letters (stream, offset) "
+                f"select 'slow', sleepEachRow(0.1) from numbers(100) "
+                f"settings insert_deduplication_token = '{','.join(tokens)}', max_block_size = 1"
+            )
+        except Exception as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=insert)
+    thread.start()
+    until(lambda: bool(pipeline.query(RUNNING)[0][0]), "the insert to run")
+    yield thread
+    thread.join()
+    assert "QUERY_WAS_CANCELLED" in str(failures)
+
+
+RUNNING = "select count() from system.processes where query like 'insert into raw.dead_letters%'"
+
+
+def test_an_heir_ends_what_its_former_owner_still_inserts(pipeline: Pipeline) -> None:
+    stream = Stream("cluster", "topic", 1)
+    tokens = [f"{stream}:12-30", "cluster/topic/2:0-9:without-abc"]
+    with inserting_slowly(pipeline, tokens) as thread:
+        client, began = connect(pipeline.settings), time.monotonic()
+        for another in (
+            Batch(stream, 1, 0.0),  # 12 begins with it
+            Batch(Stream("cluster", "topic", 11), 12, 0.0),
+            Batch(Stream("other-cluster", "topic", 1), 12, 0.0),
+        ):
+            end_inserts(client, another)
+        assert thread.is_alive()
+        end_inserts(client, Batch(Stream("cluster", "topic", 2), 0, 0.0))
+        thread.join(5)
+        assert not thread.is_alive()
+        assert time.monotonic() - began < 8  # of the ten seconds that it takes
+    assert pipeline.query("select count() from raw.dead_letters where stream = 'slow'") == [(0,)]
