@@ -318,7 +318,7 @@ SCHEMA = pa.schema(
 )
 
 
-def encode(batches: Sequence[Batch]) -> bytes:
+def encode(batches: Sequence[Batch]) -> pa.Buffer:
     """The Arrow stream of the batches, in one block."""
     parts = [batch.rows() for batch in batches]
     if len(parts) > 1:
@@ -328,8 +328,7 @@ def encode(batches: Sequence[Batch]) -> bytes:
     with pa.ipc.new_stream(sink, SCHEMA) as writer:
         for part in parts:
             writer.write_batch(part)
-    encoded: bytes = sink.getvalue().to_pybytes()
-    return encoded
+    return sink.getvalue()
 
 
 def _replay_of(message: Message) -> str:

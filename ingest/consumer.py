@@ -61,7 +61,7 @@ LONGEST_FILLING_S = 5.0
 # One for each insert under way, and one more that is ready when an insert ends.
 FILLED_TOGETHER = CONCURRENT_INSERTS + 1
 # Batches hold at most this many times the bytes of one full batch, over all partitions.
-HELD_BATCHES = 4
+HELD_BATCHES = 3
 # How long the group waits for a member that was killed. 6 s is the least that a broker takes by
 # default. Whoever has committed just now owns its partitions as long, unless it gives them away.
 SESSION_S = 6.0

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+import pyarrow as pa
 from clickhouse_connect.driver import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
@@ -250,12 +251,12 @@ class WarehouseWriter:
                 logger.warning("%d batches are stored one by one: %s", len(batches), explain(error))
         return stored
 
-    def _send(self, client: Client, token: str, payload: bytes, batches: int = 1) -> None:
+    def _send(self, client: Client, token: str, payload: pa.Buffer, batches: int = 1) -> None:
         started = time.monotonic()
         client.raw_insert(
             "raw.landing",
             column_names=SCHEMA.names,
-            insert_block=payload,
+            insert_block=payload,  # type: ignore[arg-type]  # a buffer is sent as it is
             fmt="ArrowStream",
             settings={**INSERT_SETTINGS, "insert_deduplication_token": token},
         )
