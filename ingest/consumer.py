@@ -46,8 +46,8 @@ FEW_RECORDS = 1_000
 PAUSE_AFTER_FEW_S = 0.025
 # 5,000 messages are about 25 ms of validation: the longest that the event loop stands still.
 MAX_POLL_RECORDS = 5_000
-# Closed by age, batches take at most half of the warehouse's time, which can insert two at once:
-# with 12 partitions and 60 ms a batch, a linger of 50 ms would ask for 14 s of it a second. What is
+# Closed by age, batches take at most half of the warehouse's time, which can insert two at once: a
+# claim and an insert take 90 ms, and each 50 ms they would ask for 1.8 s of it a second. What is
 # saved is for the few events of a quiet minute, which wait for nobody.
 AGE_SHARE = 0.5 * CONCURRENT_INSERTS
 SAVED_S = 0.5

@@ -314,7 +314,7 @@ def test_a_migration_under_running_ingestion(
     tmp_path: Path, own_warehouse: RunningServer, broker: RunningServer
 ) -> None:
     """A typed column with a default: no stop, no loss, old and new events have it."""
-    pipeline = Pipeline(tmp_path, own_warehouse.url, broker.url, {"ingest_max_rows": 50})
+    pipeline = Pipeline(tmp_path, own_warehouse.url, broker.url, {"ingest_max_rows": 25})
     pipeline.migrate()
     pipeline.start()
     process = pipeline.process
