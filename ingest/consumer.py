@@ -100,6 +100,13 @@ class _Partition:
     def held_bytes(self) -> int:
         return sum(b.message_bytes for b in (self.open, self.under_way) if b is not None)
 
+    def leave(self) -> None:
+        """Give up what is under way: who owns the partition next makes it again."""
+        if self.under_way is not None:
+            self.under_way.leased_until = 0.0
+        if self.storing is not None:
+            self.storing.cancel()
+
 
 class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
     """The consumer of one process; several of them share the partitions of the group."""
@@ -206,8 +213,8 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
         # A commit may wait for the coordinator, and the coordinator for this listener. Without it
         # a batch is not begun, or it is stored and the ledger has it: the next owner knows either.
         for partition in left:
-            if partition.is_committing and partition.storing is not None:
-                partition.storing.cancel()
+            if partition.is_committing:
+                partition.leave()
         await self._drain(left, flush=False)
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
@@ -612,14 +619,14 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _abandon(self, partitions: list[_Partition]) -> None:
         for partition in partitions:
-            if partition.is_storing and partition.storing is not None:
+            if partition.is_storing:
                 logger.warning(
                     "partition %d: left after %.0f s without an answer; it is read again from %d",
                     partition.topic_partition.partition,
                     self._settings.ingest_drain_seconds,
                     partition.stored,
                 )
-                partition.storing.cancel()
+                partition.leave()
 
     # Telling
 

@@ -74,6 +74,12 @@ def _unseen(token: str) -> str:
     return f"{token}:again-{uuid.uuid4().hex[:8]}"
 
 
+def _leased(batches: Sequence[Batch]) -> list[Batch]:
+    """Those whose partitions nobody else can own before a request is on the warehouse's list."""
+    by_then = time.monotonic() + SENT_WITHIN_S
+    return [batch for batch in batches if by_then < batch.leased_until]
+
+
 class WarehouseWriter:
     """Inserts batches and ledger rows; a method returns when the warehouse has acknowledged."""
 
@@ -231,12 +237,12 @@ class WarehouseWriter:
         stored = dict.fromkeys(batches, False)
 
         def send(client: Client) -> list[Batch]:
-            now = time.monotonic() + SENT_WITHIN_S
-            leased = [batch for batch in batches if now < batch.leased_until]
+            leased = _leased(batches)
+            if len(leased) < 2:
+                return []
             payload = encode(leased)
             # Looked at again: a process that was stopped meanwhile wakes here.
-            now = time.monotonic() + SENT_WITHIN_S
-            if len(leased) < 2 or any(now >= batch.leased_until for batch in leased):
+            if _leased(leased) != leased:
                 return []
             for batch in leased:
                 batch.may_be_stored = True

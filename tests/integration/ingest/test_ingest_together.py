@@ -1,18 +1,33 @@
 """Small batches of several partitions share one insert; whatever befalls it, each is there once."""
 
+import asyncio
 import threading
 import time
+from asyncio import TaskGroup
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from clickhouse_connect.driver.httpclient import HttpClient
 
 from ingest.batch import Batch
+from ingest.consumer import SESSION_S
 from ingest.presence import end_inserts
 from ingest.streams import Stream
+from ingest.writer import WarehouseWriter
 from tally.warehouse import connect
 from tests.integration.ingest.conftest import Proving
-from tests.integration.ingest.pipeline import PARTITIONS, Pipeline, free_port, metric, until
+from tests.integration.ingest.pipeline import (
+    PARTITIONS,
+    Pipeline,
+    encode,
+    free_port,
+    metric,
+    slot_round,
+    until,
+)
 from tests.integration.ingest.proxy import Proxy
 
 EACH = 60  # messages a partition
@@ -105,6 +120,50 @@ def test_a_zombie_between_claim_and_insert_shares_nothing_any_more(pipeline: Pip
     finally:
         heir.end()
     assert_each_once(zombie, rounds=2)
+
+
+def test_a_batch_that_is_given_up_while_it_waits_is_not_in_the_insert(
+    embedded_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its partition has another owner by then, who stores it too."""
+    tokens: list[str] = []
+    original = HttpClient.raw_insert
+
+    def noting(self: HttpClient, table: str, *arguments: Any, **options: Any) -> Any:
+        if table == "raw.landing":
+            tokens.append(options["settings"]["insert_deduplication_token"])
+        return original(self, table, *arguments, **options)
+
+    monkeypatch.setattr(HttpClient, "raw_insert", noting)
+    # Of a topic that no account is asked for: the ledger has no row of them.
+    batches = [batch_of(Stream("cluster", "given-up", n)) for n in range(PARTITIONS)]
+    given_up, *others = batches
+
+    async def insert() -> None:
+        writer = WarehouseWriter(embedded_pipeline.settings)
+        async with TaskGroup() as inserts, writer._slots, writer._slots:  # of two full batches
+            for batch in batches:
+                inserts.create_task(writer.insert(batch))
+            await asyncio.sleep(0.1)  # they have met, and wait
+            assert not tokens
+            given_up.leased_until = 0.0
+        writer.close()
+
+    asyncio.run(insert())
+    assert tokens == [",".join(batch.token for batch in others), given_up.token]
+
+
+def batch_of(stream: Stream) -> Batch:
+    batch = Batch(stream, 0, 0.0)
+    values = [encode(slot_round()) for _ in range(EACH)]
+    batch.add(
+        [
+            SimpleNamespace(offset=n, timestamp=0, key=b"1", value=value, headers=())
+            for n, value in enumerate(values)
+        ]
+    )
+    batch.leased_until = time.monotonic() + SESSION_S
+    return batch
 
 
 @contextmanager
