@@ -501,17 +501,18 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def _is_next(self, batch: Batch) -> bool:
         """Whether the warehouse can take one more batch: it is free soon, or all are small."""
-        under_way = [
+        inserted = [
             p.under_way for p in self._partitions.values() if p.is_inserting and p.under_way
         ]
         return (
-            len(under_way) < CONCURRENT_INSERTS
-            or sum(map(len, under_way)) + len(batch) <= ROWS_TOGETHER
+            len(inserted) < CONCURRENT_INSERTS
+            or sum(map(len, inserted)) + len(batch) <= ROWS_TOGETHER
         )
 
     def _is_surge(self, batch: Batch) -> bool:
         """Whether to store the batch would flood the dead letters; then nothing is stored."""
-        HEALTH.paused = self._surges.judge(batch, time.monotonic())
+        under_way = [p.under_way for p in self._partitions.values() if p.under_way is not None]
+        HEALTH.paused = self._surges.judge(batch, under_way, time.monotonic())
         if HEALTH.paused is None:
             return False
         metrics.PAUSED.set(1)

@@ -16,6 +16,7 @@ from ingest.batch import Batch
 from ingest.consumer import SESSION_S
 from ingest.presence import end_inserts
 from ingest.streams import Stream
+from ingest.surge import FEWEST
 from ingest.writer import WarehouseWriter
 from tally.warehouse import connect
 from tests.integration.ingest.conftest import Proving
@@ -25,6 +26,7 @@ from tests.integration.ingest.pipeline import (
     encode,
     free_port,
     metric,
+    ready,
     slot_round,
     until,
 )
@@ -164,6 +166,21 @@ def batch_of(stream: Stream) -> Batch:
     )
     batch.leased_until = time.monotonic() + SESSION_S
     return batch
+
+
+def test_a_surge_that_every_partition_has_a_part_of_is_not_stored(
+    embedded_pipeline: Pipeline,
+) -> None:
+    """Each part is too small to be one, and all of them go together."""
+    pipeline, port = embedded_pipeline, free_port()
+    pipeline.changes |= {"ingest_linger_ms": 1_000, "ingest_metrics_port": port}
+    for partition in range(PARTITIONS):
+        pipeline.produce([b"{"] * (FEWEST - 1), partition=partition)
+    pipeline.start()
+    until(lambda: ready(port)[1]["paused"] is not None, "the pause")
+    assert pipeline.stop() == 0
+    ((letters,),) = pipeline.query("select count() from raw.dead_letters final where {here}")
+    assert int(str(letters)) < FEWEST
 
 
 @contextmanager
