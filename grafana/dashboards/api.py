@@ -178,8 +178,12 @@ BOARD = Board(
                     kind="timeseries",
                     unit="reqps",
                     about="`cache` while no event arrives, `warehouse`, or `stale`: the last "
-                    "known, because the warehouse does not answer.",
-                    queries=[_rate_by("tally_stats_answers_total", "source")],
+                    "known, because the warehouse does not answer. `read ahead`: answers that "
+                    "nobody has asked for yet, after a start, a publication and midnight.",
+                    queries=[
+                        _rate_by("tally_stats_answers_total", "source"),
+                        PromQl(_rate("tally_stats_read_ahead_total"), "read ahead"),
+                    ],
                     runbook="#warehousedown",
                 ),
                 Panel(
