@@ -49,13 +49,6 @@ def own_topics() -> dict[str, object]:
     }
 
 
-@functools.cache
-def cluster_of(broker_url: str) -> str:
-    """The id of the cluster at an address; no test puts another one there."""
-    admin = AdminClient({"bootstrap.servers": broker_url})
-    return str(admin.list_topics(timeout=LIMIT_S).cluster_id)
-
-
 def slot_round(user_id: int = 1, **changes: object) -> dict[str, object]:
     """A settled round with an event id of its own."""
     event: dict[str, object] = {
@@ -224,10 +217,16 @@ class Pipeline:
             sql.replace("{here}", self.here) if "{here}" in sql else sql
         ).result_rows
 
+    @functools.cached_property
+    def cluster_id(self) -> str:
+        """Of the broker. Another test's may have had the same port: it is kept for no longer."""
+        admin = AdminClient({"bootstrap.servers": self.broker_url})
+        return str(admin.list_topics(timeout=LIMIT_S).cluster_id)
+
     @property
     def here(self) -> str:
         """The condition of this broker's streams of this topic."""
-        return f"startsWith(stream, '{cluster_of(self.broker_url)}/{self.settings.actions_topic}/')"
+        return f"startsWith(stream, '{self.cluster_id}/{self.settings.actions_topic}/')"
 
     def count(self) -> int:
         """Accepted events of this broker, each once."""
