@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ingest.arrow_stream import arrow_stream
 from ingest.claims import Claims, First, claims_of
 from ingest.erased import ERASURE, ErasedUsers
 from ingest.erased import blank as blanked
@@ -320,15 +321,11 @@ SCHEMA = pa.schema(
 
 def encode(batches: Sequence[Batch]) -> pa.Buffer:
     """The Arrow stream of the batches, in one block."""
-    parts = [batch.rows() for batch in batches]
-    if len(parts) > 1:
-        together = pa.Table.from_batches(parts).unify_dictionaries().combine_chunks()
-        parts = together.to_batches()
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, SCHEMA) as writer:
-        for part in parts:
-            writer.write_batch(part)
-    return sink.getvalue()
+    rows, *others = (batch.rows() for batch in batches)
+    if others:
+        together = pa.Table.from_batches([rows, *others]).unify_dictionaries().combine_chunks()
+        (rows,) = together.to_batches()
+    return arrow_stream(rows)
 
 
 def _replay_of(message: Message) -> str:

@@ -13,6 +13,8 @@ from clickhouse_connect.driver import Client
 from clickhouse_connect.driver.external import ExternalData
 from msgspec import Struct
 
+from ingest.arrow_stream import arrow_stream
+
 ID_BYTES = 16
 
 _FIELDS: list[tuple[str, pa.DataType]] = [
@@ -106,10 +108,7 @@ def claims_of(stream: str, events: pa.RecordBatch) -> Claims:
 
 def encode(together: Sequence[Claims]) -> bytes:
     """The Arrow stream of all of them, in one block."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, SCHEMA) as writer:
-        writer.write_batch(_columns(together))
-    encoded: bytes = sink.getvalue().to_pybytes()
+    encoded: bytes = arrow_stream(_columns(together)).to_pybytes()
     return encoded
 
 

@@ -33,7 +33,7 @@ from ingest.retry import until_done
 from ingest.streams import Stream
 from ingest.surge import SurgeGuard
 from ingest.time_share import TimeShare
-from ingest.writer import CONCURRENT_INSERTS, WarehouseWriter
+from ingest.writer import CONCURRENT_INSERTS, ROWS_TOGETHER, WarehouseWriter
 from tally.batch_loader import BatchLoader
 from tally.settings import Settings
 
@@ -53,8 +53,6 @@ AGE_SHARE = 0.5 * CONCURRENT_INSERTS
 SAVED_S = 0.5
 # What arrives has to be visible within 2 s, with the insert and the busiest partition before it.
 LONGEST_LINGER_S = 1.0
-# Small batches go together: they share their claims and their insert.
-ROWS_TOGETHER = 10_000
 # Whoever is behind waits for full batches, of which a row costs half of what it costs in small
 # ones. The limit is for a log that has no more messages in spite of its offsets (compaction).
 LONGEST_FILLING_S = 5.0

@@ -49,8 +49,9 @@ INSERT_SETTINGS = {
 # Two inserts keep two cores busy; a third waits no longer in here than it would over there.
 CONCURRENT_INSERTS = 2
 
-# A batch of more rows has nothing to save: what an insert costs by itself is a tenth of it.
-ROWS_TO_SHARE = 10_000
+# Small batches go together, so many rows of them: they share their claims and their insert. A
+# larger one is inserted by itself.
+ROWS_TOGETHER = 10_000
 # How long a request may take from here to the warehouse's list of queries, where it can be ended.
 SENT_WITHIN_S = 1.0
 
@@ -112,7 +113,7 @@ class WarehouseWriter:
         halved, and the halves again, down to the messages that nothing can store. Where they are
         many it is not they that are wrong, and the whole batch is waited for.
         """
-        is_small = len(batch) <= ROWS_TO_SHARE and not batch.may_be_stored
+        is_small = len(batch) <= ROWS_TOGETHER and not batch.may_be_stored
         if is_small and await self._inserts.load(None, batch):
             return
         try:

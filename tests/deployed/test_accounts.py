@@ -1,6 +1,5 @@
 """Each account of the warehouse does its process's work, and nothing besides."""
 
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
@@ -13,11 +12,10 @@ from ingest.streams import Stream
 from orchestration.lib import erasure
 from orchestration.lib.dbt import manifest
 from tally.exporter import pipeline, warehouse
-from tally.warehouse import connect
 from tests.deployed import accounts
 from tests.deployed.accounts import Deployment
 from tests.integration.api.serving import serving
-from tests.integration.ingest.pipeline import until
+from tests.integration.ingest.pipeline import inserting_slowly
 
 # ACCESS_DENIED, READONLY; and UNKNOWN_TABLE, as nobody is told of what he may not see.
 REFUSED = r"Code: (497|164|60)\b"
@@ -69,15 +67,12 @@ def test_the_api_answers_with_its_own_rights(deployment: Deployment) -> None:
 
 
 def test_ingestion_ends_inserts_that_were_left_behind(deployment: Deployment) -> None:
-    left, insert = Batch(Stream("cluster", "topic", 1), 5, 0.0), "insert into raw.arrivals (offset)"
-    with deployment.as_account("ingest") as platform, ThreadPoolExecutor(1) as pool:
-        ending = pool.submit(
-            connect(platform.settings).command,
-            f"{insert} select sleepEachRow(0.1) from numbers(100) settings max_block_size = 1, "
-            f"insert_deduplication_token = 'cluster/topic/0:1-9,{left.stream}:5-7'",
-        )
-        running = f"select count() from system.processes where query like '{insert}%'"
-        until(lambda: platform.client.command(running) == 1, "the insert to run")
+    left = Batch(Stream("cluster", "topic", 1), 5, 0.0)
+    tokens = ["cluster/topic/0:1-9", f"{left.stream}:5-7"]
+    with (
+        deployment.as_account("ingest") as platform,
+        inserting_slowly(platform.settings, tokens) as ending,
+    ):
         end_inserts(platform.client, left)
         with pytest.raises(DatabaseError, match="QUERY_WAS_CANCELLED"):
             ending.result(5)

@@ -12,9 +12,11 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -179,6 +181,35 @@ class Pipeline:
         self.process.send_signal(number)
         return self.process
 
+    def wake_behind_an_heir(self, meanwhile: Callable[[], None]) -> None:
+        """Another takes over from this one, which stands still; then it wakes, and both go on."""
+        heir = self.another("heir")
+        try:
+            heir.start()
+            heir.wait()
+            self.resume()
+            meanwhile()
+            heir.wait()
+            assert self.stop() == 0
+            self.wait()
+            assert heir.stop() == 0
+        finally:
+            heir.end()
+
+    @contextmanager
+    def failing_arrivals(self, condition: str) -> Iterator[None]:
+        """The view to `raw.arrivals` fails on rows of the condition."""
+        view = (
+            "alter table raw.landing_to_arrivals modify query select stream, offset, user_id, "
+            "toDate(occurred_at, 'UTC') as occurred_date, round_id from raw.landing "
+            "where reason = ''"
+        )
+        self.query(f"{view} and throwIf({condition}) = 0")
+        try:
+            yield
+        finally:
+            self.query(view)
+
     def wait(self, timeout_s: float = LIMIT_S) -> None:
         """Wait until everything in Kafka is stored."""
         wait_until_stored(self.settings, timeout_s=timeout_s)
@@ -288,6 +319,21 @@ class Pipeline:
                 found.append((headers, message.value()))
         consumer.close()
         return found
+
+
+@contextmanager
+def inserting_slowly(settings: Settings, tokens: Sequence[str]) -> Iterator[Future[Any]]:
+    """An insert under these tokens that takes ten seconds, as one is left by who was killed."""
+    insert = "insert into raw.arrivals (stream, offset)"
+    running = f"select count() from system.processes where query like '{insert}%'"
+    with ThreadPoolExecutor(1) as pool:
+        ending = pool.submit(
+            connect(settings).command,
+            f"{insert} select 'slow', sleepEachRow(0.1) from numbers(100) settings "
+            f"max_block_size = 1, insert_deduplication_token = '{','.join(tokens)}'",
+        )
+        until(lambda: connect(settings).command(running) == 1, "the insert to run")
+        yield ending
 
 
 @contextmanager

@@ -70,19 +70,12 @@ def test_a_zombie_that_wakes_after_its_session_ended_changes_nothing(
     until(lambda: zombie.count() > 0, "the first events")
     zombie.suspend()
     assert zombie.count() < ROUNDS * PARTITIONS, "all was stored: nothing was under way"
-    heir = zombie.another("heir")
-    try:
-        heir.start()
-        heir.wait()
-        zombie.resume()
+
+    def produce_more() -> None:
         for partition in range(PARTITIONS):
             zombie.produce(zombie.rounds(100), partition=partition)
-        heir.wait()
-        assert zombie.stop() == 0
-        zombie.wait()
-        assert heir.stop() == 0
-    finally:
-        heir.end()
+
+    zombie.wake_behind_an_heir(produce_more)
     assert zombie.verify()["events"] == (ROUNDS + 100) * PARTITIONS
 
 

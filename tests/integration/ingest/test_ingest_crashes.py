@@ -191,16 +191,10 @@ def test_a_message_that_the_warehouse_refuses_is_found_and_the_others_are_stored
 def test_a_view_that_fails_is_waited_for(faulty_pipeline: Pipeline) -> None:
     """Some tables have the batch and others not, until the view works again: then each has it."""
     pipeline = faulty_pipeline
-    view = "alter table raw.landing_to_arrivals modify query select stream, offset, user_id, "
-    rest = "toDate(occurred_at, 'UTC') as occurred_date, round_id from raw.landing "
-    failing = f"and throwIf(user_id = {pipeline.users[7]}) = 0"
-    pipeline.query(view + rest + "where reason = '' " + failing)
-    try:
+    with pipeline.failing_arrivals(f"user_id = {pipeline.users[7]}"):
         pipeline.produce(pipeline.rounds(100), partition=0)
         pipeline.start()
         until(lambda: "waiting to store batch" in pipeline.log, "word of what it waits for")
-    finally:
-        pipeline.query(view + rest + "where reason = ''")
     pipeline.wait()
     assert pipeline.verify()["events"] == 100
     assert pipeline.query("select count() from raw.arrivals where {here}") == [(100,)]

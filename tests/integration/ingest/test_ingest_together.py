@@ -1,15 +1,13 @@
 """Small batches of several partitions share one insert; whatever befalls it, each is there once."""
 
 import asyncio
-import threading
 import time
 from asyncio import TaskGroup
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from clickhouse_connect.driver.exceptions import DatabaseError
 from clickhouse_connect.driver.httpclient import HttpClient
 
 from ingest.batch import Batch
@@ -25,6 +23,7 @@ from tests.integration.ingest.pipeline import (
     Pipeline,
     encode,
     free_port,
+    inserting_slowly,
     metric,
     ready,
     slot_round,
@@ -87,17 +86,11 @@ def test_the_answer_to_a_shared_insert_is_lost(pipeline: Pipeline, proving: Prov
 
 def test_a_view_fails_under_a_shared_insert(pipeline: Pipeline) -> None:
     """Some tables have all of it and others nothing; whose messages are fine need not wait."""
-    view = "alter table raw.landing_to_arrivals modify query select stream, offset, user_id, "
-    rest = "toDate(occurred_at, 'UTC') as occurred_date, round_id from raw.landing "
-    failing = "and throwIf(endsWith(stream, '/0')) = 0"
-    pipeline.query(view + rest + "where reason = '' " + failing)
-    try:
+    with pipeline.failing_arrivals("endsWith(stream, '/0')"):
         produce_everywhere(pipeline)
         pipeline.start()
         until(lambda: ONE_BY_ONE in pipeline.log, "a shared insert that failed")
         until(lambda: len(pipeline.own_ledger()) == PARTITIONS - 1, "the other partitions")
-    finally:
-        pipeline.query(view + rest + "where reason = ''")
     pipeline.wait()
     assert_each_once(pipeline)
     assert pipeline.stop() == 0
@@ -106,21 +99,11 @@ def test_a_view_fails_under_a_shared_insert(pipeline: Pipeline) -> None:
 def test_a_zombie_between_claim_and_insert_shares_nothing_any_more(pipeline: Pipeline) -> None:
     """Its lease is over: each batch has the token under which the heir has stored it."""
     produce_everywhere(pipeline)
-    zombie, heir = pipeline, pipeline.another("heir")
+    zombie = pipeline
     zombie.start("tests.integration.ingest.dying", "stands-still-after-claim", "1")
     until(lambda: zombie.is_still, "the zombie")
     assert zombie.count() == 0
-    try:
-        heir.start()
-        heir.wait()
-        zombie.resume()
-        produce_everywhere(zombie)
-        heir.wait()
-        assert zombie.stop() == 0
-        zombie.wait()
-        assert heir.stop() == 0
-    finally:
-        heir.end()
+    zombie.wake_behind_an_heir(lambda: produce_everywhere(zombie))
     assert_each_once(zombie, rounds=2)
 
 
@@ -183,46 +166,18 @@ def test_a_surge_that_every_partition_has_a_part_of_is_not_stored(
     assert int(str(letters)) < FEWEST
 
 
-@contextmanager
-def inserting_slowly(pipeline: Pipeline, tokens: Sequence[str]) -> Iterator[threading.Thread]:
-    """An insert under these tokens, as a consumer leaves it behind that was killed."""
-    client, failures = connect(pipeline.settings), []
-
-    def insert() -> None:
-        try:
-            client.command(
-                "insert into raw.dead_letters (stream, offset) "
-                f"select 'slow', sleepEachRow(0.1) from numbers(100) "
-                f"settings insert_deduplication_token = '{','.join(tokens)}', max_block_size = 1"
-            )
-        except Exception as error:
-            failures.append(error)
-
-    thread = threading.Thread(target=insert)
-    thread.start()
-    until(lambda: bool(pipeline.query(RUNNING)[0][0]), "the insert to run")
-    yield thread
-    thread.join()
-    assert "QUERY_WAS_CANCELLED" in str(failures)
-
-
-RUNNING = "select count() from system.processes where query like 'insert into raw.dead_letters%'"
-
-
 def test_an_heir_ends_what_its_former_owner_still_inserts(pipeline: Pipeline) -> None:
-    stream = Stream("cluster", "topic", 1)
+    stream, client = Stream("cluster", "topic", 1), connect(pipeline.settings)
     tokens = [f"{stream}:12-30", "cluster/topic/2:0-9:without-abc"]
-    with inserting_slowly(pipeline, tokens) as thread:
-        client, began = connect(pipeline.settings), time.monotonic()
+    with inserting_slowly(pipeline.settings, tokens) as ending:
         for another in (
             Batch(stream, 1, 0.0),  # 12 begins with it
             Batch(Stream("cluster", "topic", 11), 12, 0.0),
             Batch(Stream("other-cluster", "topic", 1), 12, 0.0),
         ):
             end_inserts(client, another)
-        assert thread.is_alive()
+        assert not ending.done()
         end_inserts(client, Batch(Stream("cluster", "topic", 2), 0, 0.0))
-        thread.join(5)
-        assert not thread.is_alive()
-        assert time.monotonic() - began < 8  # of the ten seconds that it takes
-    assert pipeline.query("select count() from raw.dead_letters where stream = 'slow'") == [(0,)]
+        with pytest.raises(DatabaseError, match="QUERY_WAS_CANCELLED"):
+            ending.result(5)
+    assert pipeline.query("select count() from raw.arrivals where stream = 'slow'") == [(0,)]
