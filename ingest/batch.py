@@ -6,6 +6,7 @@ batches of several streams may share an insert (`ingest/writer.py`).
 """
 
 import hashlib
+import uuid
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -19,25 +20,25 @@ from ingest.erased import ERASURE, ErasedUsers
 from ingest.erased import blank as blanked
 from ingest.intents import Intent
 from ingest.ledger import LedgerRow
+from ingest.messages import Message, Messages
 from ingest.streams import Stream
 from ingest.verdicts import (
     EVENT_FIELDS,
-    EVENTS,
+    LABELS,
     NO_EVENTS,
     DeadLetter,
-    Message,
-    appended_ms,
+    appended_at,
     blank,
+    in_one_piece,
     judge,
+    label,
 )
 from tally.events import ACTIONS, Reason, Rejection
 
 REPLAY_HEADER = "replay_of"
 MAX_LETTER_ID = 512
-NIL_UUID = "00000000-0000-0000-0000-000000000000"
 
 _MS = pa.timestamp("ms", tz="UTC")
-_LABEL = pa.dictionary(pa.int32(), pa.string())
 
 
 # A few messages cost as much to judge as hundreds: Arrow's sixty calls. At 10,000 messages/s polls
@@ -71,14 +72,15 @@ class Batch:
             if intent is None
             else intent.received_at
         )
-        self._messages: list[Message] = []
-        self._judged = 0  # of the messages, the first so many
+        self._count = 0
+        self._unjudged: list[Message] = []
+        self._messages = Messages()  # that are judged
         self._events: list[pa.RecordBatch] = []
         self._dead: list[DeadLetter] = []
         self._unknown_actions = 0
 
     def __len__(self) -> int:
-        return len(self._messages)
+        return self._count
 
     @property
     def last_offset(self) -> int:
@@ -110,22 +112,32 @@ class Batch:
 
     def add(self, messages: Sequence[Message]) -> None:
         """Take messages in. Offsets that were jumped over become a gap."""
-        for message in messages:
-            if message.offset > self.next_offset:
-                last = message.offset - 1
-                self.gaps.append(LedgerRow(self.stream, self.next_offset, last, "gap"))
-            self.next_offset = message.offset + 1
-            self.message_bytes += len(message.value or b"") + len(message.key or b"")
-        self._messages.extend(messages)
-        if len(self._messages) - self._judged >= JUDGED_TOGETHER:
+        if not messages:
+            return
+        # Mostly nothing is missing between the first and the last.
+        if messages[-1].offset - self.next_offset != len(messages) - 1:
+            self._note_gaps(messages)
+        self.next_offset = messages[-1].offset + 1
+        self.message_bytes += sum([len(m.value or b"") + len(m.key or b"") for m in messages])
+        self._count += len(messages)
+        self._unjudged.extend(messages)
+        if len(self._unjudged) >= JUDGED_TOGETHER:
             self._judge()
+
+    def _note_gaps(self, messages: Sequence[Message]) -> None:
+        expected = self.next_offset
+        for message in messages:
+            if message.offset > expected:
+                self.gaps.append(LedgerRow(self.stream, expected, message.offset - 1, "gap"))
+            expected = message.offset + 1
 
     def _judge(self) -> None:
         """Validate what has come since the last time."""
-        if self._judged == len(self._messages):
+        if not self._unjudged:
             return
-        verdicts = judge(self._messages[self._judged :], self.received_at)
-        self._judged = len(self._messages)
+        messages, self._unjudged = self._unjudged, []
+        verdicts = judge(messages, self.received_at)
+        self._messages.add(messages)
         self._events.append(verdicts.events)
         self._dead.extend(verdicts.dead)
         self._unknown_actions += verdicts.unknown_actions
@@ -159,20 +171,17 @@ class Batch:
         """The accepted messages in one piece, as columns of `EVENTS`."""
         self._judge()
         if len(self._events) != 1:
-            table = pa.Table.from_batches(self._events, schema=EVENTS).combine_chunks()
-            self._events = table.to_batches() or [NO_EVENTS]
+            self._events = [in_one_piece(self._events or [NO_EVENTS])]
         return self._events[0]
 
     def quarantine(self, conflicts: Mapping[int, First]) -> None:
         """Reject the messages at these offsets, as another payload was first with their ids."""
         events: Any = self.accepted_events()
-        event_ids = dict(
-            zip(events["offset"].to_pylist(), events["event_id"].to_pylist(), strict=True)
-        )
+        event_ids = dict(zip(events["offset"].to_pylist(), texts_of(events), strict=True))
         rejections = {}
         for offset, first in conflicts.items():
             error = (
-                f"event_id: {event_ids[offset].lower()} was accepted with another payload at "
+                f"event_id: {event_ids[offset]} was accepted with another payload at "
                 f"offset {first.offset} of {first.stream}"
             )
             rejections[offset] = Rejection(Reason.CONFLICT, error)
@@ -180,7 +189,8 @@ class Batch:
 
     def halves(self) -> tuple["Batch", "Batch"]:
         """The batch in two, by its messages: the same two each time."""
-        middle = self._messages[len(self._messages) // 2].offset
+        self._judge()
+        middle = self._messages.offset_of(len(self) // 2)
         left = Batch(self.stream, self.first_offset, self.opened_at, self.intent)
         right = Batch(self.stream, middle, self.opened_at, self.intent)
         for half, first, end in ((left, self.first_offset, middle), (right, middle, None)):
@@ -188,8 +198,8 @@ class Batch:
             half.received_at = self.received_at
             half.may_be_stored = self.may_be_stored
             ours = range(first, half.next_offset)
-            half._messages = [m for m in self._messages if m.offset in ours]
-            half._judged = len(half._messages)
+            half._messages = self._messages.between(ours.start, ours.stop)
+            half._count = len(half._messages)
             offsets = self.accepted_events()["offset"]
             is_ours = pc.and_(
                 pc.greater_equal(offsets, pa.scalar(ours.start, pa.uint64())),
@@ -206,8 +216,8 @@ class Batch:
         some.next_offset = max(offsets) + 1
         some.received_at = self.received_at
         some._dead = [d for d in self.dead if d.message.offset in offsets]
-        some._messages = [d.message for d in some.dead]
-        some._judged = len(some._messages)
+        some._messages.add([d.message for d in some._dead])
+        some._count = len(some._dead)
         some.label = f"{self.label}:refused"
         return some
 
@@ -222,7 +232,7 @@ class Batch:
         theirs = {*offsets, *others}
         if not theirs:
             return
-        self._messages = [blanked(m) if m.offset in theirs else m for m in self._messages]
+        self._messages.blank(theirs)
         self._dead = [
             DeadLetter(blanked(d.message), ERASURE) if d.message.offset in theirs else d
             for d in self.dead
@@ -243,16 +253,15 @@ class Batch:
         self._unknown_actions -= sum(a not in ACTIONS for a in taken["action_type"].to_pylist())
         self._dead += [
             DeadLetter(message, rejections[message.offset])
-            for message in self._messages
-            if message.offset in rejections
+            for message in self._messages.at(rejections)
         ]
         self._dead.sort(key=lambda letter: letter.message.offset)
-        event_ids: list[str] = taken["event_id"].to_pylist()
-        return event_ids
+        return texts_of(taken)
 
     def ledger_row(self) -> LedgerRow:
         """The row that says that the range is readable."""
-        newest = max(appended_ms(m, self.received_at) for m in self._messages)
+        self._judge()
+        newest: Any = pc.max(appended_at(self._messages.timestamps, self.received_at))
         return LedgerRow(
             self.stream,
             self.first_offset,
@@ -261,57 +270,57 @@ class Batch:
             accepted=self.accepted,
             dead=len(self.dead),
             end_offset=max(self.end_offset, self.next_offset),
-            newest_appended_at=datetime.fromtimestamp(newest / 1000, UTC),
+            newest_appended_at=newest.as_py().astimezone(UTC),
         )
 
     def rows(self) -> pa.RecordBatch:
         """What is inserted: accepted messages, then dead letters with their bytes."""
-        return pa.record_batch(self._columns(), schema=SCHEMA)
+        events = self.accepted_events()
+        accepted = self._block(events.num_rows, {n: events[n] for n in events.schema.names})
+        if not self.dead:
+            return accepted
+        letters: dict[str, Any] = {
+            "offset": [d.message.offset for d in self.dead],
+            "appended_at": appended_at([d.message.timestamp for d in self.dead], self.received_at),
+            "key": [d.message.key or b"" for d in self.dead],
+            "value": [d.message.value or b"" for d in self.dead],
+            "reason": [d.rejection.reason.value for d in self.dead],
+            "error": [d.rejection.error for d in self.dead],
+            "replay_of": [_replay_of(d.message) for d in self.dead],
+        }
+        return in_one_piece([accepted, self._block(len(self.dead), letters)])
 
-    def _columns(self) -> list["pa.Array[Any]"]:
-        events, dead = self.accepted_events(), self.dead
-        n, n_dead = events.num_rows, len(dead)
+    def _block(self, count: int, columns: Mapping[str, Any]) -> pa.RecordBatch:
+        """Rows with these columns, with those that are the same in all, and with blanks."""
         same = {
-            "cluster_id": _repeat(self.stream.cluster_id, n + n_dead),
-            "topic": _repeat(self.stream.topic, n + n_dead),
-            "partition": pa.repeat(pa.scalar(self.stream.partition, pa.uint16()), n + n_dead),
-            "stream": _repeat(str(self.stream), n + n_dead),
-            "received_at": pa.repeat(pa.scalar(self.received_at, _MS), n + n_dead),
+            "cluster_id": label(self.stream.cluster_id, count),
+            "topic": label(self.stream.topic, count),
+            "partition": pa.repeat(pa.scalar(self.stream.partition, pa.uint16()), count),
+            "stream": label(str(self.stream), count),
+            "received_at": pa.repeat(pa.scalar(self.received_at, _MS), count),
         }
-        of_letters: dict[str, list[Any]] = {
-            "offset": [d.message.offset for d in dead],
-            "appended_at": [appended_ms(d.message, self.received_at) for d in dead],
-            "key": [d.message.key or b"" for d in dead],
-            "value": [d.message.value or b"" for d in dead],
-            "reason": [d.rejection.reason.value for d in dead],
-            "error": [d.rejection.error for d in dead],
-            "replay_of": [_replay_of(d.message) for d in dead],
-            "event_id": [NIL_UUID] * n_dead,
-        }
-
-        def column(name: str, kind: pa.DataType) -> "pa.Array[Any]":
-            if name in same:
-                return same[name]
-            accepted = events[name] if name in EVENTS.names else blank(kind, n)
-            letters = of_letters.get(name)
-            rest = blank(kind, n_dead) if letters is None else pa.array(letters).cast(kind)
-            return pa.concat_arrays([accepted, rest]) if n_dead else accepted
-
-        return [column(field.name, field.type) for field in SCHEMA]
+        given = {**columns, **same}
+        return pa.record_batch(
+            [
+                pa.array(given[f.name], f.type) if f.name in given else blank(f.type, count)
+                for f in SCHEMA
+            ],
+            schema=SCHEMA,
+        )
 
 
 SCHEMA = pa.schema(
     [
-        ("cluster_id", _LABEL),
-        ("topic", _LABEL),
+        ("cluster_id", LABELS),
+        ("topic", LABELS),
         ("partition", pa.uint16()),
         ("offset", pa.uint64()),
-        ("stream", _LABEL),
+        ("stream", LABELS),
         ("appended_at", _MS),
         ("received_at", _MS),
         ("key", pa.binary()),
         ("value", pa.binary()),
-        ("reason", pa.string()),
+        ("reason", LABELS),
         ("error", pa.string()),
         ("replay_of", pa.string()),
         *EVENT_FIELDS,
@@ -321,11 +330,12 @@ SCHEMA = pa.schema(
 
 def encode(batches: Sequence[Batch]) -> pa.Buffer:
     """The Arrow stream of the batches, in one block."""
-    rows, *others = (batch.rows() for batch in batches)
-    if others:
-        together = pa.Table.from_batches([rows, *others]).unify_dictionaries().combine_chunks()
-        (rows,) = together.to_batches()
-    return arrow_stream(rows)
+    return arrow_stream(in_one_piece([batch.rows() for batch in batches]))
+
+
+def texts_of(events: pa.RecordBatch) -> list[str]:
+    """The event ids as they are written."""
+    return [str(uuid.UUID(bytes=event_id)) for event_id in events["event_id"].to_pylist()]
 
 
 def _replay_of(message: Message) -> str:
@@ -334,11 +344,6 @@ def _replay_of(message: Message) -> str:
         if name == REPLAY_HEADER and value is not None:
             return str(value.decode("utf-8", "replace"))[:MAX_LETTER_ID]
     return ""
-
-
-def _repeat(text: str, count: int) -> "pa.Array[Any]":
-    indices = pa.repeat(pa.scalar(0, pa.int32()), count)
-    return pa.DictionaryArray.from_arrays(indices, pa.array([text], pa.string()))
 
 
 def warm_up() -> None:

@@ -44,7 +44,7 @@ POLL_MS = 50
 # took some 8 % of a core each of consumer and broker.
 FEW_RECORDS = 1_000
 PAUSE_AFTER_FEW_S = 0.025
-# 5,000 messages are about 25 ms of validation: the longest that the event loop stands still.
+# 5,000 messages are about 20 ms of validation: the longest that the event loop stands still.
 MAX_POLL_RECORDS = 5_000
 # Closed by age, batches take at most half of the warehouse's time, which can insert two at once: a
 # claim and an insert take 90 ms, and each 50 ms they would ask for 1.8 s of it a second. What is
@@ -55,11 +55,12 @@ SAVED_S = 0.5
 LONGEST_LINGER_S = 1.0
 # Whoever is behind waits for full batches, of which a row costs half of what it costs in small
 # ones. The limit is for a log that has no more messages in spite of its offsets (compaction).
-LONGEST_FILLING_S = 5.0
+LONGEST_FILLING_S = 10.0
 # One for each insert under way, and one more that is ready when an insert ends.
 FILLED_TOGETHER = CONCURRENT_INSERTS + 1
 # Batches hold at most this many times the bytes of one full batch, over all partitions.
 HELD_BATCHES = 3
+FEWEST_MORE = 100
 # How long the group waits for a member that was killed. 6 s is the least that a broker takes by
 # default. Whoever has committed just now owns its partitions as long, unless it gives them away.
 SESSION_S = 6.0
@@ -335,11 +336,13 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
                 return
         try:
             # Without partitions there is nothing to fetch, but this is how the group's errors come.
-            fetched = await self._consumer.getmany(
-                *wanted,
-                timeout_ms=POLL_MS,
-                max_records=min(MAX_POLL_RECORDS, self._settings.ingest_max_rows),
-            )
+            most = min(MAX_POLL_RECORDS, self._settings.ingest_max_rows)
+            # What is there of the fullest batch comes first: it goes on while the others get full.
+            fetched = await self._consumer.getmany(*wanted[:1], timeout_ms=0, max_records=most)
+            if not fetched:
+                fetched = await self._consumer.getmany(
+                    *wanted, timeout_ms=POLL_MS, max_records=most
+                )
         except OffsetOutOfRangeError as error:
             out_of_range = set(error.args[0])
             logger.warning(
@@ -370,9 +373,9 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
         """
         with_room = [p for p in self._partitions.values() if self._has_room(p)]
         behind = [p for p in with_room if self._is_filling(p)]
-        behind.sort(key=lambda p: p.closed_at if p.open is None else 0.0)
-        left = set(behind[FILLED_TOGETHER:])
-        return [p.topic_partition for p in with_room if p not in left]
+        behind.sort(key=lambda p: -len(p.open) if p.open else p.closed_at)
+        ahead = [p for p in with_room if p not in set(behind)]
+        return [p.topic_partition for p in behind[:FILLED_TOGETHER] + ahead]
 
     async def _note_trailing_gaps(self) -> None:
         """Record offsets at the end of a log that hold no message: a transaction's markers.
@@ -412,8 +415,11 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
         batch = partition.open
         if batch is None:
             batch = Batch(partition.stream, partition.expected, time.monotonic(), partition.intent)
-        fresh = [r for r in records if r.offset >= batch.next_offset]
-        taken = [r for r in fresh if not batch.is_beyond(r.offset)]
+        fresh = taken = records
+        if records[0].offset < batch.next_offset:
+            fresh = taken = [r for r in records if r.offset >= batch.next_offset]
+        if batch.intent is not None:
+            taken = [r for r in fresh if not batch.is_beyond(r.offset)]
         batch.add(taken)
         if len(taken) < len(fresh):
             self._end_as_intended(partition, batch)
@@ -442,15 +448,20 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
         return held >= HELD_BATCHES * self._settings.ingest_max_bytes
 
     def _is_filling(self, partition: _Partition) -> bool:
-        """Whether the log already holds more for the partition's batch than one poll brings."""
-        batch = partition.open
-        lacking = self._settings.ingest_max_rows - (0 if batch is None else len(batch))
+        """Whether the log already holds more for the partition's batch than one poll brings.
+
+        A large one takes what there is to its end: a rest of a few costs as much as thousands.
+        (Some offsets at the end may hold no message, but a transaction's marker.)
+        """
+        held = 0 if partition.open is None else len(partition.open)
+        lacking = self._settings.ingest_max_rows - held
+        worth_it = FEWEST_MORE if held >= MAX_POLL_RECORDS else MAX_POLL_RECORDS
         tp = partition.topic_partition
         if tp not in self._consumer.assignment():
             return False
         # Behind the last stable offset lies what an open transaction holds back.
         unread = (self._consumer.last_stable_offset(tp) or 0) - partition.expected
-        return unread >= min(lacking, MAX_POLL_RECORDS)
+        return unread >= min(lacking, worth_it)
 
     def _is_full(self, batch: Batch) -> bool:
         if batch.intent is not None:

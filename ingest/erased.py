@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from clickhouse_connect.driver import Client
 from msgspec import Struct
 
-from ingest.verdicts import Message
+from ingest.messages import Kept, Message
 from tally.erasure import LISTED, MARK, USERS
 from tally.events import Reason, Rejection
 
@@ -43,19 +43,9 @@ hasAny(
 """
 
 
-class Blank(Struct):
-    """What is left of a message of an erased user: its place."""
-
-    offset: int
-    timestamp: int
-    headers: Any
-    key: bytes | None = None
-    value: bytes | None = None
-
-
-def blank(message: Message) -> Blank:
+def blank(message: Message) -> Kept:
     """The message without what it said. (Of its headers only `replay_of` is ever stored.)"""
-    return Blank(message.offset, message.timestamp, message.headers)
+    return Kept(message.offset, message.timestamp, message.headers)
 
 
 class ErasedUsers(Struct, frozen=True):

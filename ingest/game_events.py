@@ -48,7 +48,7 @@ _REQUEST = msgspec.json.Decoder(_Request)
 
 def count(events: pa.RecordBatch) -> None:
     """Count accepted events, columns of `EVENTS`."""
-    action_types: Any = events["action_type"]
+    action_types: Any = events["action_type"].cast(pa.string())
     for context in _contexts(events, action_types, "SHOP_BUY"):
         match _PURCHASE.decode(context).state:
             case "success":

@@ -7,10 +7,12 @@ were in `raw.events` and never in `raw.arrivals`, so no materialization saw them
 acknowledgement is only believed where no attempt before it had an unknown end.
 """
 
+import uuid
+
 from clickhouse_connect.driver import Client
 from clickhouse_connect.driver.external import ExternalData
 
-from ingest.batch import NIL_UUID, Batch
+from ingest.batch import Batch, texts_of
 
 _THEIRS = "stream = {stream:String} and offset >= {first:UInt64} and offset <= {last:UInt64}"
 _KNOWN = "user_id in (select user_id from asked) and event_id in (select event_id from asked)"
@@ -28,6 +30,8 @@ select countIf(
 )
 from asked
 """
+
+_NO_ID = uuid.UUID(int=0)
 
 # For a replicated table: what another replica has acknowledged is seen.
 _SETTINGS = {"select_sequential_consistency": 1}
@@ -92,10 +96,12 @@ def _range(batch: Batch) -> dict[str, str | int]:
 
 def _lines(batch: Batch) -> bytes:
     events = batch.accepted_events()
-    columns = (events[name].to_pylist() for name in ("offset", "user_id", "event_id", "round_id"))
+    offsets, users, rounds = (events[n].to_pylist() for n in ("offset", "user_id", "round_id"))
     accepted = (
         f"{offset}\t{user_id}\t{event_id}\t{int(bool(round_id))}\t0\n"
-        for offset, user_id, event_id, round_id in zip(*columns, strict=True)
+        for offset, user_id, event_id, round_id in zip(
+            offsets, users, texts_of(events), rounds, strict=True
+        )
     )
-    dead = (f"{d.message.offset}\t0\t{NIL_UUID}\t0\t1\n" for d in batch.dead)
+    dead = (f"{d.message.offset}\t0\t{_NO_ID}\t0\t1\n" for d in batch.dead)
     return "".join((*accepted, *dead)).encode()

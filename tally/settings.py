@@ -107,8 +107,8 @@ class Settings(BaseSettings):
         description="A name of this consumer that outlives its process: what starts again under it "
         "takes up its partitions at once, without a rebalance (static membership).",
     )
-    ingest_max_rows: int = Field(50_000, ge=1, description="Rows that close a batch.")
-    ingest_max_bytes: int = Field(16 * 2**20, ge=1, description="Message bytes that close a batch.")
+    ingest_max_rows: int = Field(100_000, ge=1, description="Rows that close a batch.")
+    ingest_max_bytes: int = Field(24 * 2**20, ge=1, description="Message bytes that close a batch.")
     ingest_linger_ms: int = Field(50, ge=0, description="The age that closes a batch.")
     ingest_max_dead_ratio: float = Field(
         0.5,

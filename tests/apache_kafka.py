@@ -38,7 +38,7 @@ transaction.state.log.min.isr=1
 transaction.state.log.num.partitions=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
-group.initial.rebalance.delay.ms=0
+group.initial.rebalance.delay.ms={rebalance_delay_ms}
 # A node that was killed may register again when its former session has ended: 9 s by default.
 broker.session.timeout.ms=2000
 broker.heartbeat.interval.ms=200
@@ -89,7 +89,7 @@ class ApacheKafka(RunningServer):
         self.process = _start(self.folder, self.url)
 
 
-def start_apache_kafka(folder: Path) -> ApacheKafka:
+def start_apache_kafka(folder: Path, *, rebalance_delay_ms: int = 0) -> ApacheKafka:
     """Format a new node in `folder`, start it and wait until it answers. It has no topics.
 
     Its output is in `<folder>/broker.log`.
@@ -98,7 +98,12 @@ def start_apache_kafka(folder: Path) -> ApacheKafka:
     port, controller_port = _free_ports(2)
     properties = folder / "server.properties"
     properties.write_text(
-        _PROPERTIES.format(port=port, controller_port=controller_port, data=folder / "data")
+        _PROPERTIES.format(
+            port=port,
+            controller_port=controller_port,
+            data=folder / "data",
+            rebalance_delay_ms=rebalance_delay_ms,
+        )
     )
     cluster_id = _new_cluster_id()
     _run(folder, "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(properties))

@@ -27,9 +27,11 @@ TOPIC = "user-actions"
 PARTITIONS = 12
 PEER_VERSION = "4.0.0"
 DEFAULT, BEST = "Kafka engine, default", "Kafka engine, best"
-OURS = "tally ingest"
+OURS, TWO_OF_OURS = "tally ingest", "tally ingest, two processes"
+# Members that start within this time share the partitions from the start: half of Kafka's default.
+REBALANCE_DELAY_MS = 1_500
 AIOKAFKA, CONFLUENT = "aiokafka, reading only", "confluent-kafka, reading only"
-EVERYONE = (DEFAULT, BEST, OURS, AIOKAFKA, CONFLUENT)
+EVERYONE = (DEFAULT, BEST, OURS, TWO_OF_OURS, AIOKAFKA, CONFLUENT)
 
 
 def peer_python(folder: Path) -> Path:
@@ -65,10 +67,16 @@ def contestants(
         module = [sys.executable, "-m", "benchmarks.ingest.consumers"]
         return lambda _: _measured([*module, address, TOPIC, count, client])
 
+    def ours(processes: int) -> Callable[[int], Figures]:
+        return lambda nth: pipeline.measure(
+            address, TOPIC, PARTITIONS, rows, scratch / f"ours-{processes}-{nth}", processes
+        )
+
     made: dict[str, Callable[[], Callable[[int], Figures]]] = {
         DEFAULT: lambda: engine("default"),
         BEST: lambda: engine("best"),
-        OURS: lambda: lambda nth: pipeline.measure(address, TOPIC, rows, scratch / f"ours-{nth}"),
+        OURS: lambda: ours(1),
+        TWO_OF_OURS: lambda: ours(2),
         AIOKAFKA: lambda: reader("aiokafka"),
         CONFLUENT: lambda: reader("confluent"),
     }
@@ -94,12 +102,13 @@ def compare(rounds: dict[str, list[Figures]]) -> None:
     print("medians:")
     for name, rate in rates.items():
         print(f"{name:30} {rate:>11,.0f} rows/s  {costs[name]:5.2f} CPU us/row")
-    for name, rate in rates.items():
-        if name != OURS and OURS in rates:
-            print(
-                f"{OURS} to {name}: {rates[OURS] / rate:.2f} of its rate, "
-                f"{costs[OURS] / costs[name]:.2f} of its CPU time"
-            )
+    for ours in (OURS, TWO_OF_OURS):
+        for name, rate in rates.items():
+            if ours in rates and name not in (OURS, TWO_OF_OURS):
+                print(
+                    f"{ours} to {name}: {rates[ours] / rate:.2f} of its rate, "
+                    f"{costs[ours] / costs[name]:.2f} of its CPU time"
+                )
 
 
 def main() -> None:
@@ -115,7 +124,7 @@ def main() -> None:
     with (
         tempfile.TemporaryDirectory(prefix="tally-benchmark-") as name,
         nullcontext(arguments.folder or name) as kept,
-        start_apache_kafka(Path(name) / "kafka") as broker,
+        start_apache_kafka(Path(name) / "kafka", rebalance_delay_ms=REBALANCE_DELAY_MS) as broker,
     ):
         folder, scratch = Path(kept), Path(name)
         messages = folder / f"messages-{arguments.events}.jsonl"

@@ -86,7 +86,7 @@ def main() -> None:
             admin = AdminClient({"bootstrap.servers": broker.url})
             admin.create_topics([NewTopic(TOPIC, PARTITIONS, 1)])[TOPIC].result()
             client = connect(settings)
-            with running_ingest(settings, folder / "ingest.log") as ingest:
+            with running_ingest(settings, [folder / "ingest.log"], PARTITIONS) as (ingest,):
                 rate, memory = produce_steadily(
                     broker.url,
                     folder / "messages.jsonl",

@@ -24,8 +24,13 @@ STORED = "select sum(accepted + dead) from raw.ingest_ledger"
 
 
 @contextmanager
-def running_ingest(settings: Settings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """`tally ingest` from the moment when it has its partitions, until SIGTERM."""
+def running_ingest(
+    settings: Settings, logs: list[Path], partitions: int
+) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """One `tally ingest` for each log, from the moment when each has its share, until SIGTERM.
+
+    The broker has to wait for all to join: a share of another size is not waited for.
+    """
     environment = {
         **{k: v for k, v in os.environ.items() if not k.startswith("TALLY_")},
         "TALLY_HOME": str(settings.home),
@@ -34,20 +39,25 @@ def running_ingest(settings: Settings, log: Path) -> Iterator[subprocess.Popen[b
         "TALLY_ACTIONS_TOPIC": settings.actions_topic,
         "TALLY_INGEST_GROUP": settings.ingest_group,
     }
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tally", "ingest"], env=environment, stderr=output
-        )
+    processes = []
     try:
+        for log in logs:
+            with log.open("wb") as output:
+                command = [sys.executable, "-m", "tally", "ingest"]
+                processes.append(subprocess.Popen(command, env=environment, stderr=output))
+        share = f"assigned {partitions // len(logs)} partitions".encode()
         limit = time.monotonic() + START_LIMIT_S
-        while b"assigned" not in log.read_bytes():
-            if process.poll() is not None or time.monotonic() > limit:
-                raise TallyError(f"tally ingest did not start:\n{log.read_text()}")
-            time.sleep(0.01)
-        yield process
+        for process, log in zip(processes, logs, strict=True):
+            while share not in log.read_bytes():
+                if process.poll() is not None or time.monotonic() > limit:
+                    raise TallyError(f"tally ingest did not start:\n{log.read_text()}")
+                time.sleep(0.01)
+        yield processes
     finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait()
+        for process in processes:
+            process.send_signal(signal.SIGTERM)
+        for process in processes:
+            process.wait()
 
 
 @contextmanager
@@ -59,8 +69,13 @@ def empty_warehouse(folder: Path) -> Iterator[RunningServer]:
         yield server
 
 
-def measure(bootstrap: str, topic: str, rows: int, folder: Path) -> Figures:
-    """From the assignment of the partitions to the ledger row of the last batch."""
+def measure(  # noqa: PLR0917 - what is measured, and where
+    bootstrap: str, topic: str, partitions: int, rows: int, folder: Path, processes: int = 1
+) -> Figures:
+    """From the assignment of the partitions to the ledger row of the last batch.
+
+    Memory is that of the largest of the processes.
+    """
     folder.mkdir()
     with empty_warehouse(folder) as server:
         settings = Settings(
@@ -72,18 +87,20 @@ def measure(bootstrap: str, topic: str, rows: int, folder: Path) -> Figures:
         )
         client = connect(settings)
         warehouse_before = cpu_seconds(server.pid)
-        with running_ingest(settings, folder / "ingest.log") as ingest:
-            started, ingest_before = datetime.now(UTC), cpu_seconds(ingest.pid)
+        logs = [folder / f"ingest-{nth}.log" for nth in range(processes)]
+        with running_ingest(settings, logs, partitions) as members:
+            pids = [member.pid for member in members]
+            started, ingest_before = datetime.now(UTC), sum(map(cpu_seconds, pids))
             limit = time.monotonic() + STORE_LIMIT_S
             while int(str(client.command(STORED))) < rows:
                 if time.monotonic() > limit:
                     raise TallyError(f"not stored after {STORE_LIMIT_S} s")
                 time.sleep(POLL_S)
             cpu = {
-                "ingest": cpu_seconds(ingest.pid) - ingest_before,
+                "ingest": sum(map(cpu_seconds, pids)) - ingest_before,
                 "warehouse": cpu_seconds(server.pid) - warehouse_before,
             }
-            peak = resident_mib(ingest.pid, peak=True)
+            peak = max(resident_mib(pid, peak=True) for pid in pids)
         [[ended, batches]] = client.query(
             "select max(stored_at), count() from raw.ingest_ledger"
         ).result_rows

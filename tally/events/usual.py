@@ -1,27 +1,30 @@
 """The usual message, proven good by one typed decode; whatever else comes is for `parse` to judge.
 
 A message is usual where its action type and all its keys are the contract's, and where it is
-written without whitespace, escapes or fractions. It costs a quarter of what `parse` takes, and the
+written without whitespace, escapes or fractions. It costs a sixth of what `parse` takes, and the
 verdict is the same: a test holds the two together.
 """
 
+from collections.abc import Sequence
 from functools import reduce
 from operator import or_
 from types import UnionType
 from typing import Any, ClassVar, Literal, Union, get_args, get_origin
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType, defstruct
+from msgspec import Struct, defstruct
 
-from tally.events.model import ACTIONS, Action, Context, Envelope, GameType, SignedAmount, outcome
+from tally.events.model import ACTIONS, Action, Context, Envelope, GameType, SignedAmount
 from tally.events.parsing import MAX_CONTEXT_BYTES
 
 ACTION_TYPES = tuple(ACTIONS)
 _CONTEXT = b'"context":'
+# One message that is not usual has the others of its run looked at one by one.
+_RUN = 50
 
 
 class UsualMessage(Struct, gc=False):
-    """What was sent; what was not is `UNSET`, or the contract's default where that is a text.
+    """What was sent; what was not is None, or the contract's default where that is a text.
 
     `event_id`, `occurred_at` and `client_ts` are texts that nobody has looked into yet: that is
     cheaper for many messages at once.
@@ -35,10 +38,10 @@ class UsualMessage(Struct, gc=False):
     user_id: int
     occurred_at: str
     context: Any
-    client_ts: str | UnsetType = UNSET
+    client_ts: str | None = None
     session_id: str = ""
     source: str = "unknown"
-    schema_version: Literal[1] | UnsetType = UNSET
+    schema_version: Literal[1] | None = None
 
 
 def _exact(kind: Any) -> Any:
@@ -52,10 +55,16 @@ def _exact(kind: Any) -> Any:
 
 def _context_type(context: type[Context]) -> type[Struct]:
     fields: list[Any] = [
-        (f.name, _exact(f.type)) if f.required else (f.name, _exact(f.type) | UnsetType, UNSET)
+        (f.name, _exact(f.type)) if f.required else (f.name, _exact(f.type) | None, None)
         for f in msgspec.structs.fields(context)
     ]
-    return defstruct(f"Usual{context.__name__}", fields, gc=False, forbid_unknown_fields=True)
+    return defstruct(
+        f"Usual{context.__name__}",
+        fields,
+        gc=False,
+        forbid_unknown_fields=True,
+        omit_defaults=True,
+    )
 
 
 def _message_type(number: int, action_type: str, action: Action) -> type[UsualMessage]:
@@ -67,7 +76,7 @@ def _message_type(number: int, action_type: str, action: Action) -> type[UsualMe
         if f.required:
             fields.append((f.name, kind))
         else:
-            fields.append((f.name, kind | UnsetType if f.default is UNSET else kind, f.default))
+            fields.append((f.name, kind | None if f.default is None else kind, f.default))
     made: Any = defstruct(
         f"Usual{action_type}",
         fields,
@@ -88,33 +97,39 @@ _decode = msgspec.json.Decoder(reduce(or_, _TYPES)).decode
 _encode = msgspec.json.Encoder().encode
 
 
-def read_usual(raw: bytes) -> UsualMessage | None:
-    """The message, if it is usual.
+def read_usual(raws: Sequence[bytes | None]) -> list[UsualMessage | None]:
+    """The messages; None for one that is not usual.
 
-    To encode it again can leave out (a key that stood twice, whitespace) and shorten (an escape),
-    but never lengthen. So if as many bytes come out as went in, they say the same, whatever the
-    order of the keys. Backslashes are left to `parse`, because of NUL.
+    To encode a message again can leave out (a key that stood twice, a null, whitespace) and shorten
+    (an escape), but never lengthen. So if as many bytes come out as went in, they say the same,
+    whatever the order of the keys: of one message, or of many together. Backslashes are left to
+    `parse`, because of NUL.
     """
+    found: list[UsualMessage | None] = []
+    for first in range(0, len(raws), _RUN):
+        run = raws[first : first + _RUN]
+        found += _all_usual(run) or map(_usual, run)
+    return found
+
+
+def _all_usual(raws: Sequence[Any]) -> list[UsualMessage] | None:
+    """The messages, if all are usual."""
+    if None in raws:  # a tombstone
+        return None
     try:
-        message: UsualMessage = _decode(raw)
+        messages: list[UsualMessage] = list(map(_decode, raws))
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
-    if len(raw) != len(_encode(message)) or len(raw) > MAX_CONTEXT_BYTES or b"\\" in raw:
+    joined = b"".join(raws)
+    commas_and_brackets = len(messages) + 1
+    if len(joined) != len(_encode(messages)) - commas_and_brackets or b"\\" in joined:
         return None
-    if message.game_type is not None and not _is_consistent(message.game_type, message.context):
-        return None
-    return message
+    return messages if max(map(len, raws)) <= MAX_CONTEXT_BYTES else None
 
 
-def _is_consistent(game_type: GameType, details: Any) -> bool:
-    """Whether a settled round has its stakes, and no other result than they make."""
-    if details.state is not UNSET and details.state != "settled":
-        return True
-    if details.bet is UNSET or details.payout is UNSET:
-        return False
-    if details.result is UNSET:
-        return True
-    return bool(details.result == outcome(game_type, details.bet, details.payout))
+def _usual(raw: bytes | None) -> UsualMessage | None:
+    found = _all_usual([raw])
+    return found[0] if found else None
 
 
 def context_text(raw: bytes, message: UsualMessage) -> bytes:
@@ -122,4 +137,6 @@ def context_text(raw: bytes, message: UsualMessage) -> bytes:
     start = raw.index(_CONTEXT) + len(_CONTEXT)
     if raw.endswith(b"}}"):  # it is the last field
         return raw[start:-1]
-    return raw[start : start + len(_encode(message.context))]
+    if "}" in message.session_id or "}" in message.source:
+        return raw[start : start + len(_encode(message.context))]
+    return raw[start : raw.rindex(b"}", 0, -1) + 1]

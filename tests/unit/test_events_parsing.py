@@ -32,6 +32,9 @@ def message(**changes):
     return {name: value for name, value in fields.items() if value is not ...}
 
 
+GOOD = json.dumps(message(), separators=(",", ":")).encode()
+
+
 def context(**changes):
     return message(context=message()["context"] | changes)
 
@@ -49,15 +52,21 @@ def judge(document) -> Event | Rejection:
 
 def agree(raw: bytes) -> Event | Rejection:
     verdict = parse(raw, received_at=NOW)
-    record = SimpleNamespace(offset=3, timestamp=5, key=b"", value=raw, headers=())
-    columns = columnar.judge([record], NOW)
+    # Among others: messages are looked at together as long as all are usual.
+    records = [
+        SimpleNamespace(offset=offset, timestamp=5, key=b"", value=value, headers=())
+        for offset, value in enumerate([GOOD, GOOD, GOOD, raw, GOOD])
+    ]
+    columns = columnar.judge(records, NOW)
+    rows = [row for row in columns.events.to_pylist() if row["offset"] == 3]
+    assert columns.events.num_rows == 4 + len(rows)
     if isinstance(verdict, Rejection):
-        assert columns.events.num_rows == 0
+        assert not rows
         assert [letter.rejection for letter in columns.dead] == [verdict]
     else:
-        (row,) = columns.events.to_pylist()
+        (row,) = rows
         assert (row.pop("offset"), row.pop("appended_at").timestamp()) == (3, 0.005)
-        row["event_id"] = row["event_id"].lower()
+        row["event_id"] = str(uuid.UUID(bytes=row["event_id"]))
         assert row == msgspec.structs.asdict(verdict)
         assert columns.dead == []
         assert columns.unknown_actions == (not verdict.is_known)

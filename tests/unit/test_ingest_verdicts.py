@@ -46,15 +46,17 @@ def test_what_the_backend_sends_is_usual(simulated, monkeypatch):
 
 
 def test_each_message_gets_its_own_verdict_among_many(simulated):
-    values = simulated[:60]
+    values = simulated[:400]
     values[7] = b"bad"
     values[11] = None
     values[20] = values[20].replace(b'":', b'": ')
     values[30] = values[30].replace(b"2026-", b"2028-")
     values[40] = values[40].replace(b'"user_id":', b'"user_id":1,"user_id":')
+    won = next(n for n, value in enumerate(values) if n > 40 and b'"result":"win"' in value)
+    values[won] = values[won].replace(b'"result":"win"', b'"result":"loss"')
     judged = judge(records(values), NOW)
     found = dict(zip(judged.events["offset"].to_pylist(), judged.events.to_pylist(), strict=True))
-    assert [letter.message.offset for letter in judged.dead] == [7, 11, 30, 40]
+    assert [letter.message.offset for letter in judged.dead] == [7, 11, 30, 40, won]
     for offset, value in enumerate(values):
         verdict = parse(value, received_at=NOW)
         if isinstance(verdict, Rejection):
@@ -78,7 +80,6 @@ def test_each_message_gets_its_own_verdict_among_many(simulated):
         (b'"bet":100', b'"bet":"100"'),
         (b'"bet":100', b'"bet":100,"other":1'),
         (b'"bet":100', b'"bet":100,"config_version":12345678901234567890123'),
-        (b'"payout":250', b'"payout":250,"result":"loss"'),
         (b'"round_id":"r1"', b'"round_id":null'),
         (b"SLOT_SPIN", b"SLOT_SPUN"),
     ],
@@ -89,9 +90,9 @@ def test_what_an_encoder_would_write_otherwise_is_not_usual(changed):
         b'"occurred_at":"2026-03-01T11:59:58.123Z","context":'
         b'{"round_id":"r1","bet":100,"payout":250}}'
     )
-    assert read_usual(raw) is not None
+    assert read_usual([raw]) != [None]
     assert changed[0] in raw
-    assert read_usual(raw.replace(*changed)) is None
+    assert read_usual([raw.replace(*changed)]) == [None]
 
 
 def test_the_context_is_kept_as_it_stands_wherever_it_stands(simulated):
@@ -126,7 +127,8 @@ def test_however_a_batch_is_fed_its_verdicts_are_the_same(simulated, monkeypatch
             if looked_at:
                 assert made.accepted + len(made.dead) == len(made)
         dead = [letter.message.offset for letter in made.dead]
-        return made.accepted_events().sort_by("offset"), dead, made.unknown_actions
+        events = made.accepted_events().sort_by("offset").to_pylist()
+        return events, dead, made.unknown_actions
 
     whole = fed(len(values))
     assert whole[1] == [n for n in range(len(values)) if n % 37 == 5]

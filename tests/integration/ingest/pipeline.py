@@ -236,8 +236,9 @@ class Pipeline:
             {"bootstrap.servers": self.broker_url, "message.max.bytes": 64 * 2**20, "linger.ms": 5}
         )
         at = {} if partition is None else {"partition": partition}
+        topic = self.settings.actions_topic  # 1 ms: the settings are read anew
         for value in values:
-            producer.produce(self.settings.actions_topic, value=value, key=key, **at)
+            producer.produce(topic, value=value, key=key, **at)
             producer.poll(0)
         assert producer.flush(LIMIT_S) == 0
 

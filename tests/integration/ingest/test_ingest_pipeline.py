@@ -6,8 +6,9 @@ import urllib.request
 
 from ingest.batch import SCHEMA, Batch
 from ingest.batch import encode as encoded
+from ingest.consumer import FEWEST_MORE
 from ingest.streams import Stream
-from ingest.writer import INSERT_SETTINGS
+from ingest.writer import INSERT_SETTINGS, ROWS_TOGETHER
 from tally.events import ACTIONS
 from tally.warehouse import connect
 from tests.integration.ingest.pipeline import (
@@ -227,6 +228,18 @@ def test_readiness_says_what_is_waited_for(pipeline: Pipeline) -> None:
     until(lambda: ready(port)[0] == 200, "readiness")
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5) as answer:
         assert answer.status == 200
+
+
+def test_a_backlog_is_stored_in_batches_as_large_as_it_allows(pipeline: Pipeline) -> None:
+    """Small ones would cost the warehouse thrice as much a row, and no other test would see it."""
+    count = ROWS_TOGETHER + 3_000
+    for partition in range(3):
+        pipeline.produce(pipeline.rounds(count), partition=partition)
+    pipeline.start()
+    pipeline.wait()
+    assert pipeline.count() == 3 * count
+    for ranges in pipeline.own_ledger().values():
+        assert len([last for first, last, _ in ranges if last - first >= FEWEST_MORE]) == 1, ranges
 
 
 def test_a_surge_of_bad_messages_pauses_before_it_is_stored(pipeline: Pipeline) -> None:
