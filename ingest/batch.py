@@ -174,9 +174,13 @@ class Batch:
             self._events = [in_one_piece(self._events or [NO_EVENTS])]
         return self._events[0]
 
+    def _accepted_at(self, offsets: Collection[int]) -> pa.RecordBatch:
+        events = self.accepted_events()
+        return events.filter(pc.is_in(events["offset"], pa.array(list(offsets), pa.uint64())))
+
     def quarantine(self, conflicts: Mapping[int, First]) -> None:
         """Reject the messages at these offsets, as another payload was first with their ids."""
-        events: Any = self.accepted_events()
+        events = self._accepted_at(conflicts)
         event_ids = dict(zip(events["offset"].to_pylist(), texts_of(events), strict=True))
         rejections = {}
         for offset, first in conflicts.items():
@@ -246,10 +250,9 @@ class Batch:
         """Make dead letters of the accepted messages at these offsets; the event ids they had."""
         if not rejections:
             return []
-        events = self.accepted_events()
-        is_rejected = pc.is_in(events["offset"], pa.array(list(rejections), pa.uint64()))
-        taken: Any = events.filter(is_rejected)
-        self._events = [events.filter(pc.invert(is_rejected))]
+        taken: Any = self._accepted_at(rejections)
+        is_left = pc.invert(pc.is_in(self.accepted_events()["offset"], taken["offset"]))
+        self._events = [self.accepted_events().filter(is_left)]
         self._unknown_actions -= sum(a not in ACTIONS for a in taken["action_type"].to_pylist())
         self._dead += [
             DeadLetter(message, rejections[message.offset])

@@ -337,8 +337,10 @@ class Ingestion(ConsumerRebalanceListener):  # type: ignore[misc]
         try:
             # Without partitions there is nothing to fetch, but this is how the group's errors come.
             most = min(MAX_POLL_RECORDS, self._settings.ingest_max_rows)
-            # What is there of the fullest batch comes first: it goes on while the others get full.
-            fetched = await self._consumer.getmany(*wanted[:1], timeout_ms=0, max_records=most)
+            fetched = {}
+            # Of a backlog the fullest batch comes first: it is stored while the others get full.
+            if wanted and self._is_filling(self._partitions[wanted[0]]):
+                fetched = await self._consumer.getmany(wanted[0], timeout_ms=0, max_records=most)
             if not fetched:
                 fetched = await self._consumer.getmany(
                     *wanted, timeout_ms=POLL_MS, max_records=most
