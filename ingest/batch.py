@@ -20,7 +20,7 @@ from ingest.erased import ERASURE, ErasedUsers
 from ingest.erased import blank as blanked
 from ingest.intents import Intent
 from ingest.ledger import LedgerRow
-from ingest.messages import Message, Messages
+from ingest.messages import Message, Messages, is_among, is_within
 from ingest.streams import Stream
 from ingest.verdicts import (
     EVENT_FIELDS,
@@ -72,7 +72,6 @@ class Batch:
             if intent is None
             else intent.received_at
         )
-        self._count = 0
         self._unjudged: list[Message] = []
         self._messages = Messages()  # that are judged
         self._events: list[pa.RecordBatch] = []
@@ -80,7 +79,7 @@ class Batch:
         self._unknown_actions = 0
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._messages) + len(self._unjudged)
 
     @property
     def last_offset(self) -> int:
@@ -119,7 +118,6 @@ class Batch:
             self._note_gaps(messages)
         self.next_offset = messages[-1].offset + 1
         self.message_bytes += sum([len(m.value or b"") + len(m.key or b"") for m in messages])
-        self._count += len(messages)
         self._unjudged.extend(messages)
         if len(self._unjudged) >= JUDGED_TOGETHER:
             self._judge()
@@ -176,7 +174,7 @@ class Batch:
 
     def _accepted_at(self, offsets: Collection[int]) -> pa.RecordBatch:
         events = self.accepted_events()
-        return events.filter(pc.is_in(events["offset"], pa.array(list(offsets), pa.uint64())))
+        return events.filter(is_among(events["offset"], offsets))
 
     def quarantine(self, conflicts: Mapping[int, First]) -> None:
         """Reject the messages at these offsets, as another payload was first with their ids."""
@@ -203,13 +201,8 @@ class Batch:
             half.may_be_stored = self.may_be_stored
             ours = range(first, half.next_offset)
             half._messages = self._messages.between(ours.start, ours.stop)
-            half._count = len(half._messages)
-            offsets = self.accepted_events()["offset"]
-            is_ours = pc.and_(
-                pc.greater_equal(offsets, pa.scalar(ours.start, pa.uint64())),
-                pc.less(offsets, pa.scalar(ours.stop, pa.uint64())),
-            )
-            half._events = [self.accepted_events().filter(is_ours)]
+            events = self.accepted_events()
+            half._events = [events.filter(is_within(events["offset"], ours.start, ours.stop))]
             half._dead = [d for d in self.dead if d.message.offset in ours]
             half.label = self.label
         return left, right
@@ -221,7 +214,6 @@ class Batch:
         some.received_at = self.received_at
         some._dead = [d for d in self.dead if d.message.offset in offsets]
         some._messages.add([d.message for d in some._dead])
-        some._count = len(some._dead)
         some.label = f"{self.label}:refused"
         return some
 

@@ -44,7 +44,7 @@ POLL_MS = 50
 # took some 8 % of a core each of consumer and broker.
 FEW_RECORDS = 1_000
 PAUSE_AFTER_FEW_S = 0.025
-# 5,000 messages are about 20 ms of validation: the longest that the event loop stands still.
+# 5,000 messages are some 30 ms of validation: the longest that the event loop stands still.
 MAX_POLL_RECORDS = 5_000
 # Closed by age, batches take at most half of the warehouse's time, which can insert two at once: a
 # claim and an insert take 90 ms, and each 50 ms they would ask for 1.8 s of it a second. What is
@@ -60,6 +60,7 @@ LONGEST_FILLING_S = 10.0
 FILLED_TOGETHER = CONCURRENT_INSERTS + 1
 # Batches hold at most this many times the bytes of one full batch, over all partitions.
 HELD_BATCHES = 3
+# Fewer are not waited for: a backlog may end in offsets that hold no message.
 FEWEST_MORE = 100
 # How long the group waits for a member that was killed. 6 s is the least that a broker takes by
 # default. Whoever has committed just now owns its partitions as long, unless it gives them away.

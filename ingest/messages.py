@@ -65,8 +65,7 @@ class Messages:
         if not offsets:
             return []
         rows = chain.from_iterable(
-            part.filter(pc.is_in(part["offset"], _array(offsets))).to_pylist()
-            for part in self._parts
+            part.filter(is_among(part["offset"], offsets)).to_pylist() for part in self._parts
         )
         return [Kept(headers=self._headers.get(row["offset"], ()), **row) for row in rows]
 
@@ -74,23 +73,28 @@ class Messages:
         """Those from the offset `first`, without `end`."""
         some = Messages()
         for part in self._parts:
-            is_there = pc.and_(
-                pc.greater_equal(part["offset"], pa.scalar(first, pa.uint64())),
-                pc.less(part["offset"], pa.scalar(end, pa.uint64())),
-            )
-            some._parts.append(part.filter(is_there))
+            some._parts.append(part.filter(is_within(part["offset"], first, end)))
         some._headers = self._headers
         return some
 
     def blank(self, offsets: Collection[int]) -> None:
         """Forget key and value of the messages at these offsets."""
         for nth, part in enumerate(self._parts):
-            is_kept = pc.invert(pc.is_in(part["offset"], _array(offsets)))
+            is_kept = pc.invert(is_among(part["offset"], offsets))
             columns = {name: part[name] for name in part.schema.names}
             for name in ("key", "value"):
                 columns[name] = pc.if_else(is_kept, columns[name], None)
             self._parts[nth] = pa.record_batch(columns)
 
 
-def _array(offsets: Collection[int]) -> "pa.Array[Any]":
-    return pa.array(list(offsets), pa.uint64())
+def is_among(column: "pa.Array[Any]", offsets: Collection[int]) -> Any:
+    """Which rows of a column of offsets are at one of these."""
+    return pc.is_in(column, pa.array(list(offsets), pa.uint64()))
+
+
+def is_within(column: "pa.Array[Any]", first: int, end: int) -> Any:
+    """Which rows of a column of offsets are from `first` on, without `end`."""
+    return pc.and_(
+        pc.greater_equal(column, pa.scalar(first, pa.uint64())),
+        pc.less(column, pa.scalar(end, pa.uint64())),
+    )

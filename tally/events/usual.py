@@ -1,7 +1,7 @@
 """The usual message, proven good by one typed decode; whatever else comes is for `parse` to judge.
 
 A message is usual where its action type and all its keys are the contract's, and where it is
-written without whitespace, escapes or fractions. It costs a sixth of what `parse` takes, and the
+written without whitespace, escapes or fractions. It costs a fifth of what `parse` takes, and the
 verdict is the same: a test holds the two together.
 """
 
