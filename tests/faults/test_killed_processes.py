@@ -34,12 +34,13 @@ def stored(stack: Stack) -> int:
 
 
 def kill_while_storing(
-    stack: Stack, service: str, after: int, replay: subprocess.Popen[str]
+    stack: Stack, service: str, more: int, replay: subprocess.Popen[str]
 ) -> None:
-    """Kill in the middle of the replay, once `after` messages are in raw; wait for the restart."""
+    """Kill in the middle of the replay, once `more` messages are in raw; wait for the restart."""
     limit = time.monotonic() + LIMIT_S
-    while stored(stack) < after:
-        assert time.monotonic() < limit, f"{after} messages are not stored"
+    enough = stored(stack) + more
+    while stored(stack) < enough:
+        assert time.monotonic() < limit, f"{more} messages more are not stored"
         time.sleep(0.02)
     before = stack.status()["services"][service]
     assert replay.poll() is None, "the replay ended before the kill"
@@ -57,11 +58,12 @@ def test_a_process_killed_in_the_middle_of_a_replay_loses_and_doubles_nothing(
     service: str, real_rounds: Path, tmp_path: Path
 ) -> None:
     with running_stack(tmp_path / "home") as stack:
-        # Half a minute of replay: the second kill is after the first restart, of up to ten seconds.
-        replay = stack.start("replay", str(real_rounds), "--format", "bustabit", "--rate", "1500")
+        # 40 s of replay: the second kill is after the first restart, of up to ten seconds, and what
+        # is stored first is what piled up meanwhile.
+        replay = stack.start("replay", str(real_rounds), "--format", "bustabit", "--rate", "1250")
         try:
-            kill_while_storing(stack, service, 10_000, replay)
-            kill_while_storing(stack, service, 25_000, replay)
+            kill_while_storing(stack, service, 5_000, replay)
+            kill_while_storing(stack, service, 1_000, replay)
             output, _ = replay.communicate(timeout=LIMIT_S)
             assert replay.returncode == 0, output
         finally:

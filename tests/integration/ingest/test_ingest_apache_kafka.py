@@ -1,7 +1,7 @@
 """What only a real broker does: sessions that end, rebalances, restarts, transactions."""
 
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
 from tests.apache_kafka import ApacheKafka
 from tests.integration.ingest.pipeline import (
@@ -26,6 +26,17 @@ def test_ingestion_makes_the_topics_that_are_missing(kafka_pipeline: Pipeline) -
     pipeline.produce(pipeline.rounds(1), partition=11)
     pipeline.wait()
     assert pipeline.count() == 1
+
+
+def test_partitions_that_are_added_are_read(kafka_pipeline: Pipeline) -> None:
+    pipeline = kafka_pipeline
+    pipeline.start()
+    more = NewPartitions(pipeline.settings.actions_topic, PARTITIONS + 1)
+    admin = AdminClient({"bootstrap.servers": pipeline.broker_url})
+    admin.create_partitions([more])[more.topic].result(LIMIT_S)
+    pipeline.produce(pipeline.rounds(1), partition=PARTITIONS)
+    pipeline.wait()
+    assert pipeline.verify()["events"] == 1
 
 
 def test_two_consumers_three_and_one_while_messages_flow(faulty_pipeline: Pipeline) -> None:
