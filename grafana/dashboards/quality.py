@@ -287,6 +287,26 @@ BOARD = Board(
                     ],
                     runbook="#ingestloss",
                 ),
+                Panel(
+                    title="Loss by hour against the backend",
+                    kind="timeseries",
+                    unit="percentunit",
+                    metric="ingest_loss_ratio",
+                    about="By the hour in which the actions happened, as compared last.",
+                    queries=[
+                        Sql(
+                            """
+                            select hour as time, loss_ratio
+                            from marts.hourly_record
+                            where $__timeFilter(hour)
+                            order by time
+                            """,
+                            "hourly_record",
+                        )
+                    ],
+                    runbook="#ingestloss",
+                    thresholds=Thresholds.above(0.001, 0.005),
+                ),
             ],
         ),
     ],

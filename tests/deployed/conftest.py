@@ -10,6 +10,7 @@ from itertools import takewhile
 import pytest
 
 from ingest.migrations import migrate
+from ingest.record_loss import HourOfRecord, keep_losses
 from orchestration.lib.dbt import run_dbt
 from orchestration.lib.publication import CheckResult, publish, record
 from simulator.events import document, milliseconds
@@ -47,6 +48,8 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
             ],
         )
     with deployed.as_account("dbt") as platform:
+        last_hour = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=1)
+        keep_losses(platform.client, [HourOfRecord(last_hour, recorded=1_000, arrived=999)])
         run_dbt(["run"], platform.settings)
         checked = [CheckResult("a_check", "marts/user_days", passed=True, blocking=True)]
         record(platform.client, checked, run_id="test")
