@@ -98,8 +98,14 @@ def claims_of(stream: str, events: pa.RecordBatch) -> Claims:
     """The claims of accepted events. Equal payloads are those of which the same is stored."""
     slices = range(0, events.num_rows, HASHED_TOGETHER)
     payloads = b"".join(_payloads(events.slice(first, HASHED_TOGETHER)) for first in slices)
-    event_ids: list[Any] = events["event_id"].to_pylist()
-    return Claims(stream, b"".join(event_ids), payloads, events["offset"])
+    return Claims(stream, _bytes_of(events["event_id"]), payloads, events["offset"])
+
+
+def _bytes_of(ids: "pa.Array[Any]") -> bytes:
+    """The ids one behind the other, as they are in memory: a list of them costs 0.4 us a row."""
+    values = ids.buffers()[1]
+    assert values is not None
+    return values.slice(ids.offset * ID_BYTES, len(ids) * ID_BYTES).to_pybytes()
 
 
 def _payloads(events: pa.RecordBatch) -> bytes:

@@ -9,6 +9,7 @@ import pytest
 
 from ingest import batch, verdicts
 from ingest.batch import Batch
+from ingest.claims import claims_of
 from ingest.streams import Stream
 from ingest.verdicts import judge
 from simulator.events import encode
@@ -105,6 +106,14 @@ def test_the_context_is_kept_as_it_stands_wherever_it_stands(simulated):
         ).encode()
         kept = [judge(records([raw]), NOW).events["context"].to_pylist() for raw in (last, first)]
         assert kept[0] == kept[1] == [parse(value, received_at=NOW).context]
+
+
+def test_claims_are_of_the_events_they_are_made_of(simulated):
+    events = judge(records(simulated), NOW).events
+    whole, some = list(claims_of("s", events)), list(claims_of("s", events.slice(30, 40)))
+    assert [claim[0] for claim in whole] == events["event_id"].to_pylist()
+    assert some == whole[30:70]
+    assert list(claims_of("s", events.slice(0, 0))) == []
 
 
 def test_however_a_batch_is_fed_its_verdicts_are_the_same(simulated, monkeypatch):
