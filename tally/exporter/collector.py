@@ -5,6 +5,7 @@ by themselves.
 """
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -20,15 +21,20 @@ logger = logging.getLogger(__name__)
 DEADLINE_SECONDS = 8.0
 
 Source = Callable[[], Iterable[Metric]]
+_Answer = Future[tuple[list[Metric], float]]
 
 
 class Sources(Collector):
-    """The sources by name. One that is still being asked is not asked again."""
+    """The sources by name. One that is still being asked is not asked again.
+
+    Scrapes that come at once, such as of two Prometheus servers, share its answer.
+    """
 
     def __init__(self, sources: dict[str, Source]) -> None:
         self._sources = sources
         self._pool = ThreadPoolExecutor(len(sources), thread_name_prefix="source")
-        self._asked: dict[str, Future[tuple[list[Metric], float]]] = {}
+        self._asked: dict[str, _Answer] = {}  # whose answers no scrape has had yet
+        self._lock = threading.Lock()
 
     def describe(self) -> Iterable[Metric]:
         """Nothing: to register it must not wait for anybody."""
@@ -36,19 +42,20 @@ class Sources(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """The samples of every source that answers, and which did."""
-        for name, source in self._sources.items():
-            if name not in self._asked:
-                self._asked[name] = self._pool.submit(_timed, source)
-        wait(self._asked.values(), timeout=DEADLINE_SECONDS)
+        asked = self._ask()
+        wait(asked.values(), timeout=DEADLINE_SECONDS)
         up: dict[str, bool] = {}
         seconds: dict[str, float] = {}
-        for name in self._sources:
+        for name, answer in asked.items():
             up[name] = False
-            if not self._asked[name].done():
+            if not answer.done():
                 logger.error("%s: no answer within %.0f s", name, DEADLINE_SECONDS)
                 continue
+            with self._lock:
+                if self._asked.get(name) is answer:
+                    del self._asked[name]
             try:
-                metrics, seconds[name] = self._asked.pop(name).result()
+                metrics, seconds[name] = answer.result()
             except Exception as error:
                 logger.error("%s: %s: %s", name, type(error).__name__, error)
             else:
@@ -66,6 +73,13 @@ class Sources(Collector):
             ["source"],
             [((name,), taken) for name, taken in seconds.items()],
         )
+
+    def _ask(self) -> dict[str, _Answer]:
+        with self._lock:
+            for name, source in self._sources.items():
+                if name not in self._asked:
+                    self._asked[name] = self._pool.submit(_timed, source)
+            return dict(self._asked)
 
 
 def _timed(source: Source) -> tuple[list[Metric], float]:

@@ -4,6 +4,7 @@ import http.server
 import ssl
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -66,6 +67,27 @@ def test_a_source_that_hangs_is_told_in_time_and_asked_again_only_after_it_has_a
     release.set()
     monkeypatch.setattr(collector, "DEADLINE_SECONDS", 30)
     assert scrape(sources)["tally_exporter_source_up", "slow"] == 1
+
+
+def test_scrapes_at_once_share_an_answer() -> None:
+    """Of one of two, a source that the other had just answered was gone: HTTP 500."""
+    release, asked, waiting = threading.Event(), [], 5
+
+    def slow() -> Iterator[Metric]:
+        asked.append(1)
+        release.wait(30)
+        yield gauge("tally_slow", "It takes its time.", 1)
+
+    sources = Sources({"good": works, "slow": slow})
+    with ThreadPoolExecutor(waiting) as pool:
+        scrapes = [pool.submit(scrape, sources) for _ in range(waiting)]
+        assert not wait(scrapes, timeout=0.2).done
+        release.set()
+        found = [each.result(timeout=30) for each in scrapes]
+    for each in found:
+        assert each["tally_slow", ""] == each["tally_works", ""] == 1
+        assert each["tally_exporter_source_up", "slow"] == 1
+    assert len(asked) < waiting
 
 
 def test_to_register_it_asks_nobody() -> None:
