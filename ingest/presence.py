@@ -76,8 +76,8 @@ def forget_arrivals(client: Client, batch: Batch) -> None:
     """Take the batch out of the one table in which a row that comes again stays twice.
 
     Not where it is of dead letters alone: the arrivals among them are another batch's. Nor where
-    nothing arrived, as after most crashes: a mutation waits for merges, and a dozen batches that
-    were made again, of a killed process, took six seconds.
+    nothing arrived, as after most crashes: a mutation waits for merges, and eight batches of a
+    killed process were made again in 5.8 s, in 2.6 s without.
     """
     if not batch.accepted:
         return

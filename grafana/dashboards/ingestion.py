@@ -1,7 +1,7 @@
 """Ingestion: rate, errors and duration of its batches, how far it is behind, what it refused."""
 
 from grafana.dashboards.board import Board
-from grafana.dashboards.panels import GREEN, NONE_ALLOWED, RED, Panel, Thresholds
+from grafana.dashboards.panels import GREEN, LOSS, NONE_ALLOWED, RED, Panel, Thresholds
 from grafana.dashboards.queries import PromQl, Sql
 
 JOB = 'job="tally-ingest"'
@@ -59,7 +59,7 @@ BOARD = Board(
                     "they were read.",
                     queries=[PromQl('max(tally_lost_messages_ratio{job="tally-exporter"})')],
                     runbook="#ingestloss",
-                    thresholds=Thresholds.above(0.001, 0.005),
+                    thresholds=LOSS,
                     width=6,
                     height=4,
                 ),

@@ -56,6 +56,8 @@ class Thresholds:
 PLAIN = Thresholds()
 # Of one that must be 0.
 NONE_ALLOWED = Thresholds(GREEN, ((1, RED),))
+# Of a share that was lost.
+LOSS = Thresholds.above(0.001, 0.005)
 
 
 @dataclass(frozen=True)

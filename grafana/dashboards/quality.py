@@ -2,7 +2,7 @@
 
 from grafana.dashboards.board import Board
 from grafana.dashboards.panels import GREEN as GOOD
-from grafana.dashboards.panels import NONE_ALLOWED, RED, Panel, Thresholds
+from grafana.dashboards.panels import LOSS, NONE_ALLOWED, RED, Panel, Thresholds
 from grafana.dashboards.queries import PromQl, Sql
 
 JOB = 'job="tally-exporter"'
@@ -75,7 +75,7 @@ BOARD = Board(
                     "#ingestloss",
                     "Of the backend's recorded actions in the worst of the last 24 hours, those "
                     "that never arrived; 0 where no system of record is known.",
-                    Thresholds.above(0.001, 0.005),
+                    LOSS,
                 ),
                 _stat(
                     "Differences of the proof",
@@ -305,7 +305,7 @@ BOARD = Board(
                         )
                     ],
                     runbook="#ingestloss",
-                    thresholds=Thresholds.above(0.001, 0.005),
+                    thresholds=LOSS,
                 ),
             ],
         ),
